@@ -1,0 +1,107 @@
+// atomic.hpp: the one door to atomics.
+//
+//   Shape      `Atomic<T>` has the size, alignment and all-zero initial state of T
+//   Progress   every call is one instruction or one compare-and-swap; none waits
+//   Death      a call has happened or has not
+//
+// Every call spells its order, so no argument has a default. Nothing else in the tree names
+// std::atomic, so a test can put a scheduler in its place here.
+//
+// `light_fence` and `heavy_fence` are the asymmetric pair: a store, `light_fence`, load on
+// one side and a store, `heavy_fence`, load on the other side cannot both miss the other's
+// store, provided that the light side's process was registered for the kernel's barrier
+// (`fence_is_asymmetric`). Where it is not, the light side uses an exchange instead of the store.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+#include <lagoon/detail/config.hpp>
+
+namespace lagoon::inline v1::detail {
+
+/// T is one machine word or less and has an atomic form without a lock.
+template <class T>
+constexpr bool fits_one_word = std::is_trivially_copyable_v<T> &&
+                               (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 ||
+                                sizeof(T) == 8);
+
+template <class T>
+class Atomic {
+public:
+    static_assert(fits_one_word<T>, "an atomic in the arena is 1, 2, 4 or 8 bytes");
+
+    constexpr Atomic() noexcept = default;
+    constexpr explicit Atomic(T value) noexcept : value_{value} {}
+    Atomic(const Atomic&) = delete;
+    Atomic& operator=(const Atomic&) = delete;
+
+    LAGOON_ALWAYS_INLINE T load(std::memory_order order) const noexcept {
+        return value_.load(order);
+    }
+    LAGOON_ALWAYS_INLINE void store(T value, std::memory_order order) noexcept {
+        value_.store(value, order);
+    }
+    LAGOON_ALWAYS_INLINE T exchange(T value, std::memory_order order) noexcept {
+        return value_.exchange(value, order);
+    }
+    LAGOON_ALWAYS_INLINE bool compare_exchange_strong(T& expected, T desired,
+                                                      std::memory_order success,
+                                                      std::memory_order failure) noexcept {
+        return value_.compare_exchange_strong(expected, desired, success, failure);
+    }
+    LAGOON_ALWAYS_INLINE T fetch_add(T operand, std::memory_order order) noexcept {
+        return value_.fetch_add(operand, order);
+    }
+    LAGOON_ALWAYS_INLINE T fetch_sub(T operand, std::memory_order order) noexcept {
+        return value_.fetch_sub(operand, order);
+    }
+    LAGOON_ALWAYS_INLINE T fetch_and(T operand, std::memory_order order) noexcept {
+        return value_.fetch_and(operand, order);
+    }
+    LAGOON_ALWAYS_INLINE T fetch_or(T operand, std::memory_order order) noexcept {
+        return value_.fetch_or(operand, order);
+    }
+    LAGOON_ALWAYS_INLINE T fetch_xor(T operand, std::memory_order order) noexcept {
+        return value_.fetch_xor(operand, order);
+    }
+
+    /// The word itself, for a system call that takes its address.
+    void* address() const noexcept { return const_cast<std::atomic<T>*>(&value_); }
+
+private:
+    std::atomic<T> value_{};
+    static_assert(std::atomic<T>::is_always_lock_free);
+    static_assert(sizeof(std::atomic<T>) == sizeof(T));
+};
+
+/// The atomic view of a plain T that is part of somebody's array.
+template <class T>
+LAGOON_ALWAYS_INLINE Atomic<T>& as_atomic(T& plain) noexcept {
+    static_assert(sizeof(Atomic<T>) == sizeof(T) && alignof(Atomic<T>) <= sizeof(T));
+    return *reinterpret_cast<Atomic<T>*>(&plain);
+}
+
+/// The frequent side of the asymmetric pair: keeps the compiler from moving the load up.
+LAGOON_ALWAYS_INLINE void light_fence() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+/// The rare side of the pair: a full barrier on every CPU that runs a registered process.
+/// Makes one system call (about 0.3 to 30 us); where the kernel refuses it, a plain fence.
+void heavy_fence() noexcept;
+
+/// True once this process is registered, so that others' `heavy_fence` reaches it.
+[[nodiscard]] bool fence_is_asymmetric() noexcept;
+
+/// Tells the CPU that this is a loop that waits for another one's store.
+LAGOON_ALWAYS_INLINE void cpu_relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+}
+
+}  // namespace lagoon::inline v1::detail

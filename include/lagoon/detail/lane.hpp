@@ -1,0 +1,50 @@
+// lane.hpp: the private half of a thread's place in an arena, and the one hot thread-local.
+//
+//   Shape      16 bytes of thread-local storage; the rest lies in memory that the kernel wipes
+//              in a forked child, so that every fast path there fails into its slow path
+//   Progress   wait-free; the slow path makes system calls and may claim a lane
+//   Death      private: nothing of it is shared
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <lagoon/detail/atomic.hpp>
+#include <lagoon/detail/layout.hpp>
+
+namespace lagoon::inline v1::detail {
+
+struct Attachment;
+struct PoolCache;
+
+/// A thread's lane in one arena. `bytes` is 0 for nobody's lane, which matches no address.
+struct LaneView {
+    std::uintptr_t base;
+    std::uint64_t bytes;
+    std::uint32_t lane;
+    std::uint32_t member;
+    bool shared;  // the process's lane, used by threads that found none of their own
+    Attachment* attachment;
+};
+
+/// Never null: they start at sentinels that match no object. `own` is the last lane of this
+/// thread alone that was used, `last` the last pool.
+struct ThreadHot {
+    PoolCache* last;
+    const LaneView* own;
+};
+
+extern constinit thread_local ThreadHot hot __attribute__((tls_model("initial-exec")));
+
+/// The lane of the calling thread in the arena that `object` lies in; claims one, or attaches a
+/// forked child, where there is none yet. Aborts with a message when `object` lies in no arena
+/// that this process is attached to.
+LAGOON_COLD const LaneView& find_lane(const void* object) noexcept;
+
+LAGOON_ALWAYS_INLINE const LaneView& lane_of(const void* object) noexcept {
+    const LaneView* own = hot.own;
+    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->bytes) [[likely]] return *own;
+    return find_lane(object);
+}
+
+}  // namespace lagoon::inline v1::detail

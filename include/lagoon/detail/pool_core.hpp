@@ -1,0 +1,256 @@
+// pool_core.hpp: a pool without its element type, and the inlined fast path.
+//
+//   Shape      PoolBody (8 cache lines), three trees of hint bits, the slots
+//   Progress   take and give back are one compare-and-swap and one store while a thread finds
+//              what it remembers; every other path is in runtime/pool*.cpp
+//   Death      runtime/DESIGN.md, "The pool, window by window"
+//   Edges      P2 -> P1   what a holder wrote into the resource
+//              P2 with D1 (pool_wait.cpp): a releaser's store and a waiter's mark cannot miss
+//              each other, by the asymmetric fence
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include <lagoon/detail/atomic.hpp>
+#include <lagoon/detail/lane.hpp>
+#include <lagoon/detail/layout.hpp>
+#include <lagoon/detail/member_of_arena.hpp>
+#include <lagoon/detail/wait.hpp>
+#include <lagoon/detail/word.hpp>
+#include <lagoon/outcome.hpp>
+#include <lagoon/pool_options.hpp>
+
+namespace lagoon::inline v1::detail {
+
+/// What every slot begins with; the value follows at a distance that its type fixes.
+struct SlotHead {
+    Atomic<std::uint64_t> truth;
+    Atomic<std::uint64_t> meta;
+};
+static_assert(sizeof(SlotHead) == 16);
+
+template <class T>
+constexpr std::size_t value_offset = alignof(T) > sizeof(SlotHead) ? alignof(T)
+                                                                  : sizeof(SlotHead);
+
+/// Which hooks some process has registered; a slot waits for one of them only if it exists.
+constexpr std::uint64_t hook_check = 1;
+constexpr std::uint64_t hook_reset = 2;
+constexpr std::uint64_t hook_destroy = 4;
+
+constexpr std::uint32_t hint_levels = 4;      // 64^4 slots, 16.7 million
+constexpr std::uint64_t capacity_limit = std::uint64_t{1} << 24;
+constexpr std::uint32_t demand_leaves = 16;   // 16 * 64 lanes
+/// In the demand summary beside one bit per leaf: somebody wants more than one slot and is not
+/// served by a single wake; every release must look at the pool's state.
+constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
+constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
+
+/// In the arena. The first line is written at creation and never again.
+struct PoolBody {
+    std::uint64_t capacity;
+    std::uint64_t stride;          // from slot to slot
+    std::uint64_t value_bytes;
+    std::uint64_t value_at;        // from the slot to its value
+    std::uint64_t slots_at;        // from this body
+    std::uint64_t hints_at;        // from this body: free, empty and dirty tree, one after another
+    std::uint64_t hint_words;      // of one tree
+    std::uint32_t on_death;
+    std::uint32_t quarantine_after;
+
+    // Read by every release; written when somebody begins or ends to wait.
+    alignas(cache_line_bytes) Atomic<std::uint64_t> demand;
+    Atomic<std::uint32_t> event;
+    std::uint32_t max_waiters;
+    Atomic<std::uint64_t> closed;       // 1: lends no more
+    Atomic<std::uint64_t> hooks;        // hook_check and so on, or-ed together over all processes
+    Atomic<std::uint64_t> virgin;       // hint: slots from here on have never been filled
+    Atomic<std::uint64_t> last_freed;   // hint: index + 1
+    Atomic<std::uint64_t> bulk;         // lane + incarnation of who gathers several, or 0
+
+    alignas(cache_line_bytes) std::array<Atomic<std::uint64_t>, demand_leaves> demand_leaf;
+
+    // Statistics of slow paths; fetch-and-add.
+    alignas(cache_line_bytes) Atomic<std::uint64_t> created;
+    Atomic<std::uint64_t> destroyed;
+    Atomic<std::uint64_t> create_failed;
+    Atomic<std::uint64_t> recovered;
+    Atomic<std::uint64_t> quarantines;
+    Atomic<std::uint64_t> hooks_missing;
+    Atomic<std::uint64_t> waits;
+    Atomic<std::uint64_t> timed_out;
+    Atomic<std::uint64_t> late_wakes;
+};
+
+/// In the root struct.
+struct alignas(cache_line_bytes) PoolObject {
+    Storage body;     // extent: capacity
+    Storage stripes;  // extent: lanes; acquisitions counted per lane
+};
+
+constexpr std::uint32_t remembered_slots = 64;
+
+/// What one thread knows of one pool: private, wiped in a forked child. `key` null matches none.
+struct alignas(cache_line_bytes) PoolCache {
+    const PoolObject* key;
+    std::byte* slots;
+    std::uint64_t stride;
+    std::uint64_t claim;               // added to a FREE word it gives the word HELD by my lane
+    std::uint64_t owner_bits;          // my lane, as a HELD word shows it
+    Atomic<std::uint64_t>* demand;
+    Atomic<std::uint64_t>* free_hints; // leaves
+    Atomic<std::uint64_t>* acquired;   // my stripe
+    std::uint64_t given_back;          // of leases that my lane took; private
+    PoolBody* body;
+    std::uint64_t epoch;               // of this process: a fork's child has another
+    PoolCache* next;                   // of the same thread
+    std::uint32_t lane;
+    bool shared;                       // the lane is the process's: never in `hot`
+    std::uint32_t top;
+    bool light_store;                  // a release may be a plain store
+    struct Remembered {
+        std::uint64_t word;            // FREE, as I left it
+        std::uint64_t index;
+    };
+    std::array<Remembered, remembered_slots> ring;
+
+    std::uint64_t acquired_before;     // my stripe when this cache was made
+
+    /// Leases that this thread took here and has not given back itself.
+    [[nodiscard]] std::uint64_t taken_here() const noexcept {
+        // P3 relaxed load, no pair: this thread alone writes its stripe.
+        return acquired->load(std::memory_order_relaxed) - acquired_before - given_back;
+    }
+    [[nodiscard]] LAGOON_ALWAYS_INLINE SlotHead& slot(std::uint64_t index) const noexcept {
+        return *reinterpret_cast<SlotHead*>(slots + index * stride);
+    }
+};
+
+/// A slot that was taken, in registers. `word` is 0 when there is none, and `index` then is the
+/// Outcome.
+struct Taken {
+    std::uint64_t word;
+    std::uint64_t index;
+};
+constexpr Taken not_taken(Outcome why) noexcept { return {0, static_cast<std::uint64_t>(why)}; }
+
+/// What may satisfy an acquisition. In `building` a taken word is BUILDING, for the caller to fill.
+enum class Want : std::uint32_t { idle, idle_or_building };
+
+// Slow paths, in runtime/pool*.cpp.
+LAGOON_COLD Taken pool_try_acquire(PoolObject& pool) noexcept;
+Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
+/// All `count` slots or none.
+Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
+                       const Patience& patience);
+LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+/// The second half of a release that found a hint or a waiter: never inlined.
+LAGOON_COLD void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept;
+void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch);
+/// Copies the value out and empties the slot without destroy.
+void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out);
+std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+
+/// EMPTY -> BUILDING, not waiting; used by add.
+Taken pool_begin_build(PoolObject& pool) noexcept;
+/// Runs on_create and makes the slot HELD by the builder, or FREE for add. Returns the word.
+Taken pool_finish_build(PoolObject& pool, Taken building, bool lend);
+/// The factory threw: destroys nothing, empties the slot, wakes the next waiter.
+void pool_fail_build(PoolObject& pool, Taken building) noexcept;
+
+/// Type-erased hooks of one pool in this process.
+struct ErasedHooks {
+    std::function<void(void*, Slot)> on_create;
+    std::function<bool(void*, Slot)> check;
+    std::function<bool(void*, Slot)> reset;
+    std::function<void(void*, Slot)> destroy;
+};
+void pool_set_hooks(PoolObject& pool, ErasedHooks hooks);
+
+struct ErasedSlotInfo {
+    std::uint64_t index, fill, uses;
+    SlotStatus state;
+    std::uint32_t owner_pid;
+    bool recovered;
+    std::chrono::nanoseconds age;
+    bool has_value;
+};
+/// Calls `each` for every slot; `value` has room for one value.
+void pool_snapshot(PoolObject& pool, void* value,
+                   const std::function<void(const ErasedSlotInfo&)>& each);
+PoolStats pool_stats(const PoolObject& pool);
+std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept;
+std::uint64_t pool_clear(PoolObject& pool);
+void pool_close(PoolObject& pool);
+bool pool_is_closed(const PoolObject& pool) noexcept;
+Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& options,
+                   const ObjectDescription& element, std::uint64_t value_at);
+std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept;
+SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept;
+[[nodiscard]] std::uint64_t process_epoch() noexcept;
+
+/// A slot in hand, with all that a lease keeps.
+struct Held {
+    SlotHead* slot;
+    Taken taken;
+    std::uint64_t epoch;
+};
+/// Finds the slot of what a slow path took.
+LAGOON_COLD Held pool_held(PoolObject& pool, Taken taken) noexcept;
+
+/// One compare-and-swap that predicts the word this thread left in its most recent slot.
+LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
+    PoolCache* cache = hot.last;
+    if (cache->key == &pool) [[likely]] {
+        const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
+        std::uint64_t expected = last.word;
+        const std::uint64_t mine = last.word + cache->claim;
+        SlotHead& slot = cache->slot(last.index);
+        // P1 acquire RMW <- P2: the resource as its last holder left it.
+        if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
+                                               std::memory_order_relaxed)) [[likely]] {
+            --cache->top;
+            // P3 relaxed load, no pair: this thread alone writes its stripe.
+            const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);
+            // P4 relaxed store, no pair: a statistic.
+            cache->acquired->store(before + 1, std::memory_order_relaxed);
+            return {&slot, {mine, last.index}, cache->epoch};
+        }
+    }
+    return pool_held(pool, pool_try_acquire(pool));
+}
+
+/// A HELD word belongs to its owner, who releases it by one store.
+LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
+                                              std::uint64_t epoch) noexcept {
+    PoolCache* cache = hot.last;
+    if (cache->key != &pool || (taken.word & word::owner_mask) != cache->owner_bits ||
+        !cache->light_store) [[unlikely]] {
+        return pool_give_back(pool, taken, epoch);
+    }
+    Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
+    // P5 relaxed load, no pair: our own word, to catch a lease that was given back before.
+    if (truth.load(std::memory_order_relaxed) != taken.word) [[unlikely]] {
+        return pool_give_back(pool, taken, epoch);
+    }
+    const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
+    // P2 release store -> P1.
+    truth.store(left, std::memory_order_release);
+    light_fence();
+    cache->ring[++cache->top % remembered_slots] = {left, taken.index};
+    ++cache->given_back;
+    // P6 relaxed load, no pair: a hint; its clearing is followed by a heavy fence and a second
+    // look at the truth.
+    const std::uint64_t hints = cache->free_hints[taken.index / 64].load(std::memory_order_relaxed);
+    // P7 relaxed load, no pair: the waiter's mark is followed by a heavy fence and a second look.
+    const std::uint64_t demand = cache->demand->load(std::memory_order_relaxed);
+    if (demand != 0 || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]] {
+        pool_release_slow(pool, taken.index);
+    }
+}
+
+}  // namespace lagoon::inline v1::detail

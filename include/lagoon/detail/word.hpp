@@ -1,0 +1,122 @@
+// word.hpp: the 64-bit truth word of a pool's slot.
+//
+//   Shape      state 4 | owner lane 10 | entry 5 | thief lane 10 | recovered 1 | generation 34,
+//              from the lowest bit up; all-zero bytes are EMPTY
+//   Unit       the generation grows by one at every change of ownership
+//   Death      every state that is not at rest names its owner, so a survivor can finish or undo
+//
+// One compare-and-swap on this word changes the state and names who did it. The exception: while
+// a slot is HELD its owner alone writes the word, until the kernel has proved the owner's death.
+#pragma once
+
+#include <cstdint>
+
+#include <lagoon/detail/config.hpp>
+
+namespace lagoon::inline v1::detail {
+
+enum class SlotState : std::uint32_t {
+    empty,        // no resource
+    building,     // the owner is filling it
+    free,         // idle, ready to be lent
+    biased,       // idle, kept by a lane (biased mode)
+    revoking,     // a thief asks the lane for it (biased mode)
+    held,         // lent
+    dirty,        // at rest, wants a hook before it can go on; `entry` says why
+    checking,     // the owner runs check or reset on it
+    closing,      // the owner shuts the resource down
+    quarantined,  // at rest, lent no more
+    retired,      // at rest, out of service
+    spare = 15,   // no slot is ever in it
+};
+
+/// Why a slot is DIRTY; kept in the word's entry field.
+enum class DirtyReason : std::uint32_t {
+    borrower_died,  // wants check or reset
+    must_destroy,   // half-built, discarded without hooks, or its shutter died: wants destroy
+};
+
+namespace word {
+
+constexpr std::uint64_t state_mask = 0xf;
+constexpr unsigned owner_shift = 4;
+constexpr std::uint64_t owner_mask = std::uint64_t{0x3ff} << owner_shift;
+constexpr unsigned entry_shift = 14;
+constexpr std::uint64_t entry_mask = std::uint64_t{0x1f} << entry_shift;
+constexpr std::uint64_t recovered_bit = std::uint64_t{1} << 29;
+constexpr unsigned generation_shift = 30;
+constexpr std::uint64_t one_generation = std::uint64_t{1} << generation_shift;
+constexpr std::uint64_t generation_mask = ~(one_generation - 1);
+
+constexpr SlotState state(std::uint64_t w) noexcept {
+    return static_cast<SlotState>(w & state_mask);
+}
+constexpr std::uint32_t owner(std::uint64_t w) noexcept {
+    return static_cast<std::uint32_t>((w & owner_mask) >> owner_shift);
+}
+constexpr DirtyReason reason(std::uint64_t w) noexcept {
+    return static_cast<DirtyReason>((w & entry_mask) >> entry_shift);
+}
+constexpr bool recovered(std::uint64_t w) noexcept { return (w & recovered_bit) != 0; }
+constexpr std::uint64_t generation(std::uint64_t w) noexcept { return w >> generation_shift; }
+constexpr bool same_generation(std::uint64_t a, std::uint64_t b) noexcept {
+    return ((a ^ b) & generation_mask) == 0;
+}
+
+/// True when the state names an owner that is at work.
+constexpr bool names_owner(std::uint64_t w) noexcept {
+    switch (state(w)) {
+        case SlotState::building:
+        case SlotState::held:
+        case SlotState::checking:
+        case SlotState::closing: return true;
+        default: return false;
+    }
+}
+
+/// The bits a lane adds to a state to own a slot in it.
+constexpr std::uint64_t owned_by(SlotState s, std::uint32_t lane) noexcept {
+    return std::uint64_t{lane} << owner_shift | static_cast<std::uint64_t>(s);
+}
+
+/// `w` in a new state, one generation on, `recovered` as it was.
+constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 0) noexcept {
+    return ((w & generation_mask) + one_generation) | (w & recovered_bit) | owned_by(s, lane);
+}
+
+constexpr std::uint64_t next_dirty(std::uint64_t w, DirtyReason why) noexcept {
+    return (next(w, SlotState::dirty) | recovered_bit) |
+           static_cast<std::uint64_t>(why) << entry_shift;
+}
+
+}  // namespace word
+
+/// The word beside the truth: fill number 32 | deaths on this filling 4 | generation of the last
+/// death counted 20 | request 8, from the top down. Compare-and-swap only.
+namespace meta {
+
+constexpr std::uint64_t one_fill = std::uint64_t{1} << 32;
+constexpr std::uint64_t request_mask = 0xff;
+constexpr unsigned counted_shift = 8;
+constexpr std::uint64_t counted_mask = std::uint64_t{0xfffff} << counted_shift;
+constexpr unsigned deaths_shift = 28;
+constexpr std::uint64_t deaths_mask = std::uint64_t{0xf} << deaths_shift;
+
+constexpr std::uint64_t fill(std::uint64_t m) noexcept { return m >> 32; }
+constexpr std::uint32_t deaths(std::uint64_t m) noexcept {
+    return static_cast<std::uint32_t>((m & deaths_mask) >> deaths_shift);
+}
+constexpr std::uint64_t next_fill(std::uint64_t m) noexcept {
+    return (m & ~(one_fill - 1)) + one_fill;
+}
+/// `m` with the death of the lease of `truth` counted, once however often it is asked.
+constexpr std::uint64_t count_death(std::uint64_t m, std::uint64_t truth) noexcept {
+    const std::uint64_t mark = (word::generation(truth) & 0xfffff) << counted_shift;
+    if ((m & counted_mask) == mark && deaths(m) > 0) return m;
+    const std::uint64_t more = deaths(m) < 15 ? deaths(m) + 1 : 15;
+    return (m & ~(counted_mask | deaths_mask)) | mark | more << deaths_shift;
+}
+
+}  // namespace meta
+
+}  // namespace lagoon::inline v1::detail

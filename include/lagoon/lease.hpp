@@ -1,0 +1,118 @@
+// lease.hpp: one resource of a pool, borrowed.
+//
+//   Shape      movable, in private memory; the resource stays in the arena
+//   Progress   giving back is wait-free unless somebody waits for the resource
+//   Errors     giving back twice, or using an empty lease, prints and aborts
+//   Death      the borrower's death returns the resource by the pool's policy, and the next lease
+//              of it says recovered(). A copy made by fork is foreign: its destructor does
+//              nothing, using it is a broken contract
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include <lagoon/detail/pool_core.hpp>
+
+namespace lagoon::inline v1 {
+
+template <class T>
+class Pool;
+
+template <class T>
+class Lease {
+public:
+    Lease() noexcept = default;
+    Lease(Lease&& other) noexcept
+        : pool_{std::exchange(other.pool_, nullptr)},
+          value_{other.value_},
+          taken_{other.taken_},
+          epoch_{other.epoch_} {}
+    LAGOON_ALWAYS_INLINE Lease& operator=(Lease&& other) noexcept {
+        if (this != &other) {
+            if (pool_ != nullptr) release();
+            pool_ = std::exchange(other.pool_, nullptr);
+            value_ = other.value_;
+            taken_ = other.taken_;
+            epoch_ = other.epoch_;
+        }
+        return *this;
+    }
+    LAGOON_ALWAYS_INLINE ~Lease() {
+        if (pool_ != nullptr) release();
+    }
+
+    explicit operator bool() const noexcept { return pool_ != nullptr; }
+    /// ok while it holds a resource, else why it does not.
+    [[nodiscard]] Outcome status() const noexcept {
+        if (pool_ != nullptr) return Outcome::ok;
+        return taken_.word == 0 ? static_cast<Outcome>(taken_.index) : Outcome::given_back;
+    }
+
+    T& operator*() const noexcept { return *get(); }
+    T* operator->() const noexcept { return get(); }
+    LAGOON_ALWAYS_INLINE T* get() const noexcept {
+        if (pool_ == nullptr) [[unlikely]] detail::contract_failure("an empty lease is used");
+        return value_;
+    }
+
+    /// True when a borrower died with this resource and nobody has vouched for it since: a passed
+    /// check or reset, or mark_clean().
+    [[nodiscard]] bool recovered() const noexcept { return detail::word::recovered(taken_.word); }
+    /// For the holder who has put the resource right.
+    void mark_clean() noexcept {
+        require();
+        taken_.word = detail::pool_mark_clean(*pool_, taken_, epoch_);
+    }
+
+    [[nodiscard]] std::uint64_t index() const noexcept { return taken_.index; }
+    [[nodiscard]] std::uint64_t fill() const noexcept {
+        require();
+        return detail::pool_fill(*pool_, taken_.index);
+    }
+    [[nodiscard]] Slot slot() const noexcept { return {index(), fill()}; }
+
+    /// Returns the resource. Once only: a second call prints and aborts.
+    LAGOON_ALWAYS_INLINE void give_back() noexcept {
+        require();
+        release();
+        pool_ = nullptr;
+    }
+    /// Destroys the resource instead of returning it; the slot becomes empty.
+    void discard() {
+        require();
+        detail::pool_discard(*std::exchange(pool_, nullptr), taken_, epoch_);
+    }
+    /// Takes the resource out for good, without destroy: a copy of it, and an empty slot.
+    [[nodiscard]] T detach() {
+        require();
+        alignas(T) unsigned char bytes[sizeof(T)];
+        detail::pool_detach(*std::exchange(pool_, nullptr), taken_, epoch_, bytes);
+        return *std::launder(reinterpret_cast<T*>(bytes));
+    }
+
+private:
+    friend class Pool<T>;
+
+    LAGOON_ALWAYS_INLINE Lease(detail::PoolObject& pool, const detail::Held& held) noexcept
+        : pool_{held.taken.word != 0 ? &pool : nullptr},
+          value_{reinterpret_cast<T*>(reinterpret_cast<std::byte*>(held.slot) +
+                                      detail::value_offset<T>)},
+          taken_{held.taken},
+          epoch_{held.epoch} {}
+
+    void require() const noexcept {
+        if (pool_ == nullptr) [[unlikely]] {
+            detail::contract_failure("a lease is given back twice, or was never held");
+        }
+    }
+    LAGOON_ALWAYS_INLINE void release() noexcept {
+        detail::pool_give_back_fast(*pool_, taken_, epoch_);
+    }
+
+    detail::PoolObject* pool_ = nullptr;
+    T* value_ = nullptr;
+    detail::Taken taken_ = detail::not_taken(Outcome::given_back);
+    std::uint64_t epoch_ = 0;  // of the process that took it: a fork's child has another
+};
+
+}  // namespace lagoon::inline v1

@@ -1,0 +1,151 @@
+// pool_options.hpp: how a pool is made, what its resources need, and what it tells of itself.
+//
+//   Shape      aggregates; the order of the fields is part of the API
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <lagoon/count.hpp>
+#include <lagoon/detail/word.hpp>
+
+namespace lagoon::inline v1 {
+
+/// What becomes of a resource whose borrower died.
+enum class OnDeath : std::uint32_t {
+    check_then_reuse,  ///< check hook; where no process has one, lent again with recovered() set
+    reuse,             ///< lent again at once, recovered() set
+    reset_then_reuse,  ///< reset hook
+    destroy,           ///< destroy hook, the slot becomes empty
+    quarantine,        ///< lent no more until clear()
+};
+
+struct PoolOptions {
+    Count capacity = 0;                             ///< resources that can exist at one time
+    OnDeath on_death = OnDeath::check_then_reuse;
+    Count max_waiters = 0;                          ///< more are turned away; 0: no limit
+    bool dense = false;                             ///< 16 bytes per slot beside the value
+    std::uint32_t quarantine_after = 3;             ///< borrowers dead on one filling; 0: never
+};
+
+/// A place in a pool. `fill` changes when a new resource is put in, and only then.
+class Slot {
+public:
+    constexpr Slot(std::uint64_t index, std::uint64_t fill) noexcept
+        : index_{index}, fill_{fill} {}
+    [[nodiscard]] constexpr std::uint64_t index() const noexcept { return index_; }
+    [[nodiscard]] constexpr std::uint64_t fill() const noexcept { return fill_; }
+    friend bool operator==(const Slot&, const Slot&) = default;
+
+private:
+    std::uint64_t index_;
+    std::uint64_t fill_;
+};
+
+/// Code for a resource: takes the resource, or the resource and its slot.
+template <class T, class Result>
+class Hook {
+public:
+    Hook() noexcept = default;
+    Hook(std::nullptr_t) noexcept {}
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, Hook> &&
+                 (std::invocable<F&, T&> || std::invocable<F&, T&, Slot>))
+    Hook(F code)  // NOLINT: any callable is a hook
+        : code_{[code = std::move(code)](T& resource, Slot slot) mutable -> Result {
+              return call(code, resource, slot);
+          }} {}
+
+    explicit operator bool() const noexcept { return static_cast<bool>(code_); }
+    Result operator()(T& resource, Slot slot) const { return code_(resource, slot); }
+
+private:
+    template <class F>
+    static Result call(F& code, T& resource, Slot slot) {
+        const auto run = [&]() -> decltype(auto) {
+            if constexpr (std::invocable<F&, T&, Slot>) {
+                return code(resource, slot);
+            } else {
+                return code(resource);
+            }
+        };
+        if constexpr (std::is_void_v<Result>) {
+            run();
+        } else if constexpr (std::is_void_v<decltype(run())>) {
+            run();
+            return true;  // a check or reset that returns nothing has passed unless it throws
+        } else {
+            return static_cast<Result>(run());
+        }
+    }
+
+    std::function<Result(T&, Slot)> code_;
+};
+
+/// What a pool's resources need. Hooks run in the process that has them, one at a time per
+/// resource, while no one else can take it. A hook that throws: on_create fails the creation,
+/// check and reset have not passed, destroy has done its work.
+template <class T>
+struct PoolHooks {
+    Hook<T, void> on_create = {};  ///< after a factory or add() has filled the slot
+    Hook<T, bool> check = {};      ///< true: still good
+    Hook<T, bool> reset = {};      ///< true: good again
+    Hook<T, void> destroy = {};    ///< before the slot becomes empty; also gets what a dead
+                                   ///< builder left half-built
+};
+
+/// Counts since the arena was made, and fill levels now. Each is exact on its own; together they
+/// are of one moment only when nothing moves.
+struct PoolStats {
+    std::uint64_t capacity = 0;
+    std::uint64_t idle = 0;
+    std::uint64_t leased = 0;
+    std::uint64_t empty = 0;
+    std::uint64_t creating = 0;
+    std::uint64_t dirty = 0;
+    std::uint64_t maintained = 0;   ///< checking or closing
+    std::uint64_t quarantined = 0;
+    std::uint64_t waiting = 0;      ///< lanes that announced a wait
+
+    std::uint64_t acquired = 0;
+    std::uint64_t created = 0;      ///< fillings that were completed
+    std::uint64_t destroyed = 0;    ///< slots emptied, with or without a hook
+    std::uint64_t create_failed = 0;
+    std::uint64_t recovered = 0;    ///< taken back from dead borrowers
+    std::uint64_t quarantines = 0;
+    std::uint64_t hooks_missing = 0; ///< times a slot was left DIRTY for want of a hook
+    std::uint64_t waits = 0;        ///< acquisitions that slept at least once
+    std::uint64_t timed_out = 0;
+    std::uint64_t late_wakes = 0;   ///< found something after a sleep that nobody ended
+
+    /// Acquisitions that found a resource instead of making one.
+    [[nodiscard]] std::uint64_t reused() const noexcept {
+        return acquired > created ? acquired - created : 0;
+    }
+};
+
+enum class SlotStatus : std::uint32_t {
+    empty, creating, idle, leased, dirty, checking, closing, quarantined, retired
+};
+const char* to_string(SlotStatus status) noexcept;
+
+/// One slot, as snapshot() saw it.
+template <class T>
+struct SlotInfo {
+    std::uint64_t index = 0;
+    SlotStatus state = SlotStatus::empty;
+    std::uint64_t fill = 0;
+    std::uint32_t owner_pid = 0;           ///< 0 where nobody owns it
+    std::uint64_t uses = 0;                ///< changes of ownership of this slot, halved
+    bool recovered = false;
+    std::chrono::nanoseconds age{0};       ///< since this process first saw it in this state
+    std::optional<T> value = {};           ///< only of slots that were idle
+};
+
+}  // namespace lagoon::inline v1

@@ -1,0 +1,57 @@
+// lagoon_pool.hpp: the pool itself as a subject, through its public calls alone.
+//
+//   Shape      one arena with one pool, of a name of this run alone; participant 0 creates and
+//              fills it, the others open it
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include <lagoon/arena.hpp>
+#include <lagoon/pool.hpp>
+
+#include "../support/stage.hpp"
+
+namespace lagoon_perf {
+
+struct PooledWord {
+    std::uint64_t value = 0;
+};
+
+struct PoolArena {
+    explicit PoolArena(lagoon::Count capacity) : pool{"pool", {.capacity = capacity}} {}
+    lagoon::Pool<PooledWord> pool;
+};
+
+class LagoonPool {
+public:
+    using Held = lagoon::Lease<PooledWord>;
+
+    LagoonPool(Stage& stage, std::uint32_t capacity_slots)
+        : arena_(attach(stage, capacity_slots)), pool_(arena_->pool) {
+        if (!stage.is_creator()) return;
+        for (std::uint32_t slot = 0; slot < capacity_slots; ++slot) {
+            if (!pool_.add(PooledWord{slot})) throw std::runtime_error("the pool is too small");
+        }
+    }
+
+    Held take() { return pool_.try_acquire(); }
+    bool has(const Held& held) const { return static_cast<bool>(held); }
+    const void* address(Held& held) const { return &*held; }
+    void give(Held& held) { held.give_back(); }
+    void leave(Held&) {}  // the lease's destructor gives it back
+
+private:
+    static lagoon::Arena<PoolArena> attach(Stage& stage, std::uint32_t capacity_slots) {
+        const std::string name = stage.next_name();
+        const lagoon::Count capacity{capacity_slots};
+        if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity);
+        return lagoon::Arena<PoolArena>::create(name, lagoon::ArenaOptions{}, capacity);
+    }
+
+    lagoon::Arena<PoolArena> arena_;
+    lagoon::Pool<PooledWord>& pool_;
+};
+
+}  // namespace lagoon_perf

@@ -1,0 +1,397 @@
+// attachment.cpp: the arenas of this process: mapping, membership, handles.
+#include "attachment.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include <lagoon/error.hpp>
+
+#include "arena_file.hpp"
+#include "fence.hpp"
+#include "keeper.hpp"
+#include "lanes.hpp"
+#include "members.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::size_t registry_size = 1024;
+constexpr std::size_t reserved_ranges = 64;
+
+// Append-only, so that an address can be looked up without a lock.
+constinit std::array<Atomic<Attachment*>, registry_size> registry{};
+constinit Atomic<std::uint32_t> registered{0};
+
+/// Closed ranges, oldest first; under the process lock.
+struct Range {
+    void* at;
+    std::uint64_t bytes;
+};
+std::vector<Range>& closed_ranges() {
+    static auto& ranges = *new std::vector<Range>;
+    return ranges;
+}
+
+template <class Each>
+void each_attachment(Each&& each) noexcept {
+    // G1 acquire load <- G2.
+    const std::uint32_t count = registered.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // G3 relaxed load, no pair: published by G2.
+        Attachment* attachment = registry[i].load(std::memory_order_relaxed);
+        if (each(*attachment)) return;
+    }
+}
+
+std::uintptr_t base_of(const Attachment& attachment) noexcept {
+    // G4 acquire load <- G5.
+    return attachment.base.load(std::memory_order_acquire);
+}
+
+std::uint64_t bytes_of(const Attachment& attachment) noexcept {
+    // G6 acquire load <- G7.
+    return attachment.bytes.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+Attachment* attachment_of(const void* object) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(object);
+    Attachment* found = nullptr;
+    each_attachment([&](Attachment& attachment) {
+        const bool inside = address - base_of(attachment) < bytes_of(attachment);
+        if (inside) found = &attachment;
+        return inside;
+    });
+    return found;
+}
+
+Attachment* find_attachment(const os::FileId& file,
+                            const std::array<std::uint64_t, 2>& id) noexcept {
+    Attachment* found = nullptr;
+    each_attachment([&](Attachment& attachment) {
+        const bool same = bytes_of(attachment) != 0 && attachment.file == file &&
+                          attachment.header->id == id;
+        if (same) found = &attachment;
+        return same;
+    });
+    return found;
+}
+
+Attachment* new_attachment() {
+    // An attachment that was closed is used again; its lanes and handles are gone.
+    Attachment* free = nullptr;
+    each_attachment([&](Attachment& attachment) {
+        const bool unused = bytes_of(attachment) == 0 && attachment.handles == 0;
+        if (unused) free = &attachment;
+        return unused;
+    });
+    if (free != nullptr) {
+        free->pools.clear();
+        return free;
+    }
+    // G8 relaxed load, no pair: changed under the process lock only.
+    const std::uint32_t place = registered.load(std::memory_order_relaxed);
+    if (place == registry_size) {
+        throw Error{Errc::too_many_objects, "this process has " + std::to_string(registry_size) +
+                                                " arenas open; close some"};
+    }
+    auto* fresh = new Attachment;
+    // G9 relaxed store, no pair: published by G2.
+    registry[place].store(fresh, std::memory_order_relaxed);
+    // G2 release store -> G1.
+    registered.store(place + 1, std::memory_order_release);
+    return fresh;
+}
+
+void publish_mapping(Attachment& attachment, void* base, std::uint64_t bytes) noexcept {
+    attachment.header = static_cast<ArenaHeader*>(base);
+    attachment.shared_lane = {.base = reinterpret_cast<std::uintptr_t>(base),
+                              .bytes = bytes,
+                              .lane = 0,
+                              .member = 0,
+                              .shared = true,
+                              .attachment = &attachment};
+    // G5 release store -> G4.
+    attachment.base.store(reinterpret_cast<std::uintptr_t>(base), std::memory_order_release);
+    // G7 release store -> G6: last, for a range of no bytes holds no address.
+    attachment.bytes.store(bytes, std::memory_order_release);
+}
+
+void retire_mapping(Attachment& attachment) noexcept {
+    const std::uint64_t bytes = bytes_of(attachment);
+    void* at = attachment.header;
+    attachment.closed_bytes = bytes;
+    // G7 release store -> G6.
+    attachment.bytes.store(0, std::memory_order_release);
+    // One call replaces the arena by a reservation: no other mapping can land there in between.
+    if (::mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+               0) == MAP_FAILED) {
+        ::munmap(at, bytes);
+        return;
+    }
+    auto& ranges = closed_ranges();
+    try {
+        ranges.push_back({at, bytes});
+    } catch (...) {
+        return;  // stays reserved for good
+    }
+    if (ranges.size() > reserved_ranges) {
+        ::munmap(ranges.front().at, ranges.front().bytes);
+        ranges.erase(ranges.begin());
+    }
+}
+
+int sound_fd(Attachment& attachment) noexcept {
+    // G10 acquire load <- G11.
+    int fd = attachment.fd.load(std::memory_order_acquire);
+    if (os::file_of(fd) == attachment.file) return fd;
+    // The host closed it: the name may still lead there.
+    const int again = ::open(attachment.path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (again < 0) return -1;
+    if (os::file_of(again) != attachment.file) {
+        ::close(again);
+        return -1;
+    }
+    // G11 acq_rel RMW <- G11 -> G10, G11: two threads may both reopen; one descriptor stays.
+    if (!attachment.fd.compare_exchange_strong(fd, again, std::memory_order_acq_rel,
+                                               std::memory_order_acquire)) {
+        ::close(again);
+        return fd;
+    }
+    return again;
+}
+
+void join_arena(Attachment& attachment) {
+    attachment.light_store =
+        register_for_fences() && (attachment.header->flags & flag_light_store) != 0;
+    claim_member(attachment);
+    attachment.shared_lane.lane = attachment.member;
+    attachment.shared_lane.member = attachment.member;
+    try {
+        if (attachment.want_keeper) keeper_adopt(attachment);
+    } catch (...) {
+        release_member(attachment);
+        throw;
+    }
+    // Who sleeps must watch this member from now on.
+    wake(attachment.header->event, everybody);
+}
+
+void ensure_member_locked(Attachment& attachment) {
+    (void)process_epoch();
+    // B7 acquire load <- B6.
+    if (attachment.member_state.load(std::memory_order_acquire) == 0) join_arena(attachment);
+}
+
+void ensure_member(Attachment* attachment) {
+    (void)process_epoch();
+    // B7 acquire load <- B6.
+    if (attachment->member_state.load(std::memory_order_acquire) != 0) return;
+    const ProcessLock lock;
+    ensure_member_locked(*attachment);
+}
+
+MemberId member_id(Attachment* attachment) {
+    ensure_member(attachment);
+    // B7 acquire load <- B6.
+    return {attachment->member, attachment->member_state.load(std::memory_order_acquire)};
+}
+
+void leave_arena(Attachment& attachment) noexcept {
+    // B7 acquire load <- B6.
+    if (attachment.member_state.load(std::memory_order_acquire) == 0) return;
+    repair_own(attachment);
+    free_lanes(attachment);
+    keeper_drop(attachment);
+    release_member(attachment);
+}
+
+void make_attachments_foreign() noexcept {
+    keeper_forget();
+    forget_all_lanes();
+    each_attachment([](Attachment& attachment) {
+        // B8 relaxed store, no pair: this child has one thread so far.
+        attachment.member_state.store(0, std::memory_order_relaxed);
+        attachment.lock_page = nullptr;
+        attachment.keeper = false;
+        attachment.creator = false;
+        // X1 relaxed store, no pair: the waiters are the parent's.
+        attachment.shared_waiters.store(0, std::memory_order_relaxed);
+        return false;
+    });
+}
+
+void add_handle(Attachment* attachment) noexcept {
+    const ProcessLock lock;
+    ++attachment->handles;
+}
+
+namespace {
+
+/// Does leaving perhaps take the name along?
+bool owns_a_name(Attachment& attachment) {
+    // B7 acquire load <- B6.
+    return attachment.member_state.load(std::memory_order_acquire) != 0 && attachment.writable &&
+           (attachment.header->flags & flag_scoped) != 0 &&
+           os::file_at(attachment.path) == attachment.file;
+}
+
+/// Under the process lock: the last handle is gone and no lease is out. `gated`: we hold the
+/// exclusive gate, and the last one out takes the name along while it is still a member, so that
+/// nobody opens in between.
+void detach(Attachment& attachment, bool gated) {
+    if (gated && owns_a_name(attachment)) {
+        try {
+            (void)remove_name_gated(attachment.path, sound_fd(attachment), false,
+                                    "arena '" + attachment.name + "'", attachment.member);
+        } catch (const Error&) {
+            // The name stays; whoever next creates, opens, lists or reaps it removes it.
+        }
+    }
+    leave_arena(attachment);
+    forget_lanes(attachment);
+    retire_mapping(attachment);
+    // G12 acq_rel RMW <- G11: nobody reopens it any more.
+    const int ours = attachment.fd.exchange(-1, std::memory_order_acq_rel);
+    if (os::file_of(ours) == attachment.file) ::close(ours);
+}
+
+/// The gate comes before the process lock, as it does for those who open.
+std::unique_ptr<Gate> gate_for_last(Attachment& attachment) {
+    {
+        const ProcessLock lock;
+        if (attachment.handles > 1 || !owns_a_name(attachment)) return nullptr;
+    }
+    const int fd = sound_fd(attachment);
+    if (fd < 0) return nullptr;
+    try {
+        return std::make_unique<Gate>(fd, os::LockKind::exclusive,
+                                      "arena '" + attachment.name + "'");
+    } catch (const Error&) {
+        return nullptr;  // the name stays, as above
+    }
+}
+
+}  // namespace
+
+void close_handle(Attachment* attachment) {
+    (void)process_epoch();
+    const auto gate = gate_for_last(*attachment);
+    const ProcessLock lock;
+    if (attachment->handles == 1) {
+        if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
+            throw Error{Errc::leases_outstanding,
+                        "arena '" + attachment->name + "' cannot be closed: this process still "
+                            "holds " + std::to_string(leases) + " leases; give them back first",
+                        0, leases};
+        }
+        detach(*attachment, gate != nullptr);
+    }
+    --attachment->handles;
+}
+
+void drop_handle(Attachment* attachment) noexcept {
+    try {
+        (void)process_epoch();
+        const auto gate = gate_for_last(*attachment);
+        const ProcessLock lock;
+        if (attachment->handles > 1 || leases_held(*attachment) > 0) {
+            if (attachment->handles > 1) --attachment->handles;
+            return;
+        }
+        detach(*attachment, gate != nullptr);
+        --attachment->handles;
+    } catch (...) {
+        // No memory for a path: the process stays attached, and its end is noticed.
+    }
+}
+
+int explain_address(const void* address, char* line, std::size_t room) noexcept {
+    int length = 0;
+    each_attachment([&](Attachment& attachment) {
+        const auto offset = reinterpret_cast<std::uintptr_t>(address) - base_of(attachment);
+        if (bytes_of(attachment) != 0 || offset >= attachment.closed_bytes) return false;
+        length = std::snprintf(line, room,
+                               "lagoon: a reference into arena '%s', offset %llu, is used after "
+                               "close()\n",
+                               attachment.name.c_str(), static_cast<unsigned long long>(offset));
+        return true;
+    });
+    return std::min(length, static_cast<int>(room) - 1);
+}
+
+std::uint32_t pid_of_lane(const Attachment& attachment, std::uint32_t lane) noexcept {
+    const ArenaHeader& header = *attachment.header;
+    if (lane >= header.max_lanes) return 0;
+    if (lane >= header.max_members) {
+        // R2 acquire load <- R3, N1.
+        const std::uint64_t state =
+            attachment.lane_entry(lane).state.load(std::memory_order_acquire);
+        lane = member_of_lane(state);
+        if (!is_live(state) || lane >= header.max_members) return 0;
+    }
+    return attachment.member_entry(lane).pid;
+}
+
+void* root_of(Attachment* attachment) { return attachment->root(); }
+const std::string& name_of(const Attachment* attachment) noexcept { return attachment->name; }
+const std::string& directory_of(const Attachment* attachment) noexcept {
+    return attachment->directory;
+}
+const ArenaHeader& header_of(const Attachment* attachment) noexcept {
+    return *attachment->header;
+}
+bool was_prefaulted(const Attachment* attachment) noexcept { return attachment->prefaulted; }
+
+Reaped reap(Attachment* attachment) {
+    ensure_member(attachment);
+    Reaped done = repair_the_dead(*attachment);
+    attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+        settle_pool(*reinterpret_cast<PoolObject*>(object), done);
+    });
+    return done;
+}
+
+void throw_closed(std::string_view name) {
+    throw Error{Errc::closed, name.empty() ? std::string{"this arena handle was closed or moved "
+                                                         "from"}
+                                           : "arena '" + std::string{name} + "' is closed"};
+}
+
+void throw_out_of_range(const void* object, std::uint64_t index,
+                                     std::uint64_t size) {
+    std::string what = "array";
+    if (const Attachment* attachment = attachment_of(object)) {
+        attachment->for_each(Kind::array, [&](const DirectoryEntry& entry, std::byte* at) {
+            if (at == object) {
+                what = "arena '" + attachment->name + "': array '" + entry.name.data() + "'";
+            }
+        });
+    }
+    throw Error{Errc::out_of_range, what + ": index " + std::to_string(index) + " of " +
+                                        std::to_string(size) + " elements"};
+}
+
+}  // namespace lagoon::inline v1::detail
+
+namespace lagoon::inline v1 {
+
+Reaped& Reaped::operator+=(const Reaped& other) noexcept {
+    processes += other.processes;
+    leases += other.leases;
+    builds += other.builds;
+    locks += other.locks;
+    hooks_run += other.hooks_run;
+    dirty_left += other.dirty_left;
+    return *this;
+}
+
+}  // namespace lagoon::inline v1

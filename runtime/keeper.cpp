@@ -1,0 +1,224 @@
+// keeper.cpp: the thread whose death the kernel announces.
+//
+// Its robust list is a list of its own, not glibc's: one node per arena, in the member entry
+// itself, so that the word lies at a fixed distance from the node. A kill between any two of the
+// list's stores leaves a list that the kernel can walk.
+#include "keeper.hpp"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <vector>
+
+#include <lagoon/error.hpp>
+
+#include "attachment.hpp"
+#include "members.hpp"
+#include "os.hpp"
+#include "process_state.hpp"
+#include "worker.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+static_assert(death_mark == FUTEX_OWNER_DIED);
+
+struct Keeper {
+    robust_list_head list{};
+    pthread_t thread{};
+    bool running = false;
+    Atomic<std::uint32_t> tid{0};
+    Atomic<std::uint32_t> control{0};  // moves on when there is something new to look at
+    Atomic<std::uint32_t> ending{0};
+
+    // The parent of a worker; `parent` and `grace` are written before `watched`, once.
+    Atomic<Attachment*> watched{nullptr};
+    MemberId parent{};
+    std::chrono::milliseconds grace{};
+};
+constinit Keeper keeper;
+
+/// The arenas whose nodes are on the list, in its order: the list itself lies in shared memory,
+/// and nothing read from there is followed. Never destroyed: the thread outlives static objects.
+std::vector<Attachment*>& kept() {
+    static auto& order = *new std::vector<Attachment*>;
+    return order;
+}
+
+constexpr std::chrono::seconds look_anyway{1};  // where the parent has no keeper
+
+Deadline soon(std::chrono::nanoseconds pause) { return std::chrono::steady_clock::now() + pause; }
+
+void poke() noexcept {
+    // K1 release RMW -> K2.
+    keeper.control.fetch_add(1, std::memory_order_release);
+    os::futex_wake(keeper.control, everybody);
+}
+
+bool is_ending() noexcept {
+    // K3 acquire load <- K4.
+    return keeper.ending.load(std::memory_order_acquire) != 0;
+}
+
+void watch(Attachment* attachment) noexcept {
+    // K10 release store -> K11.
+    keeper.watched.store(attachment, std::memory_order_release);
+}
+
+Attachment* watched_arena() noexcept {
+    // K11 acquire load <- K10.
+    return keeper.watched.load(std::memory_order_acquire);
+}
+
+/// The parent is gone: the worker is asked to stop, and ends when it does not.
+void outlive_parent() noexcept {
+    request_worker_stop();
+    const Deadline end = soon(keeper.grace);
+    while (!is_ending() && std::chrono::steady_clock::now() < end) {
+        // K2 acquire load <- K1.
+        const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
+        (void)os::futex_wait(keeper.control, seen, end);
+    }
+    if (!is_ending()) ::_exit(65);
+}
+
+/// One sleep: until something new is to be looked at, or the parent's death word is marked.
+void sleep_once(std::uint32_t seen) noexcept {
+    Attachment* watched = watched_arena();
+    if (watched == nullptr) {
+        (void)os::futex_wait(keeper.control, seen, for_ever);
+        return;
+    }
+    if (!member_is_alive(watched, keeper.parent)) {
+        watch(nullptr);
+        outlive_parent();
+        return;
+    }
+    MemberEntry& entry = watched->member_entry(keeper.parent.index);
+    // K5 acquire load, no pair: the kernel writes the mark.
+    const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
+    if ((word & death_mark) != 0) {
+        // Dying: the proof follows when its memory is gone.
+        (void)os::futex_wait(keeper.control, seen, soon(std::chrono::microseconds{200}));
+        return;
+    }
+    const os::Watched words[] = {{&keeper.control, seen}, {&entry.death_word, word}};
+    std::size_t which = 0;
+    (void)os::futex_wait_any(words, soon(look_anyway), &which);
+}
+
+void* keep(void*) {
+    ::pthread_setname_np(::pthread_self(), "lagoon-keeper");
+    keeper.list.list.next = &keeper.list.list;
+    keeper.list.list_op_pending = nullptr;
+    keeper.list.futex_offset = static_cast<long>(offsetof(MemberEntry, death_word)) -
+                               static_cast<long>(offsetof(MemberEntry, robust_next));
+    ::syscall(SYS_set_robust_list, &keeper.list, sizeof keeper.list);
+    // K6 release store -> K7: the list is ready before anybody links into it.
+    keeper.tid.store(os::thread_id(), std::memory_order_release);
+    os::futex_wake(keeper.tid, everybody);
+    while (!is_ending()) {
+        // K2 acquire load <- K1.
+        const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
+        if (!is_ending()) sleep_once(seen);
+    }
+    return nullptr;
+}
+
+void start() {
+    // K8 relaxed store, no pair: no keeper runs, and the new one is created after it.
+    keeper.ending.store(0, std::memory_order_relaxed);
+    // K8 relaxed store, no pair: as above.
+    keeper.tid.store(0, std::memory_order_relaxed);
+    watch(nullptr);
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setstacksize(&attributes, std::size_t{256} << 10);
+    const int error = ::pthread_create(&keeper.thread, &attributes, &keep, nullptr);
+    ::pthread_attr_destroy(&attributes);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error != 0) {
+        throw Error{Errc::system,
+                    "the keeper thread cannot be started: " + os::error_text(error) +
+                        "; where threads are not to be had, set the option keeper = false",
+                    error};
+    }
+    keeper.running = true;
+    // K7 acquire load <- K6.
+    while (keeper.tid.load(std::memory_order_acquire) == 0) {
+        (void)os::futex_wait(keeper.tid, 0, for_ever);
+    }
+}
+
+robust_list* node_of(const Attachment& attachment) noexcept {
+    MemberEntry& entry = attachment.member_entry(attachment.member);
+    static_assert(sizeof(robust_list) == sizeof(entry.robust_next));
+    return reinterpret_cast<robust_list*>(&entry.robust_next);
+}
+
+}  // namespace
+
+void keeper_adopt(Attachment& attachment) {
+    if (!keeper.running) start();
+    kept().insert(kept().begin(), &attachment);
+    MemberEntry& entry = attachment.member_entry(attachment.member);
+    robust_list* node = node_of(attachment);
+    node->next = kept().size() > 1 ? node_of(*kept()[1]) : &keeper.list.list;
+    // K7 acquire load <- K6.
+    const std::uint32_t tid = keeper.tid.load(std::memory_order_acquire);
+    // K9 release store, no pair: the kernel compares it at the thread's death.
+    entry.death_word.store(tid | FUTEX_WAITERS, std::memory_order_release);
+    entry.flags |= member_has_keeper;
+    keeper.list.list.next = node;
+    attachment.keeper = true;
+}
+
+void keeper_drop(Attachment& attachment) noexcept {
+    if (!attachment.keeper) return;
+    attachment.keeper = false;
+    auto& order = kept();
+    const auto at = std::find(order.begin(), order.end(), &attachment);
+    robust_list* before = at == order.begin() ? &keeper.list.list : node_of(**(at - 1));
+    before->next = at + 1 == order.end() ? &keeper.list.list : node_of(**(at + 1));
+    order.erase(at);
+    // K9 release store, no pair: nobody's any more.
+    attachment.member_entry(attachment.member).death_word.store(0, std::memory_order_release);
+    if (watched_arena() == &attachment) watch(nullptr);
+    if (!order.empty()) {
+        poke();
+        return;
+    }
+    // K4 release store -> K3.
+    keeper.ending.store(1, std::memory_order_release);
+    poke();
+    ::pthread_join(keeper.thread, nullptr);
+    keeper.running = false;
+}
+
+void keeper_watch_parent(Attachment* attachment, MemberId parent,
+                         std::chrono::milliseconds grace) {
+    const ProcessLock lock;
+    if (!keeper.running) return;
+    keeper.parent = parent;
+    keeper.grace = grace;
+    watch(attachment);
+    poke();
+}
+
+void keeper_forget() noexcept {
+    keeper.running = false;
+    kept().clear();
+    watch(nullptr);
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,363 @@
+// pool.cpp: taking a slot and giving it back, past the inlined fast path.
+//
+// A hint bit is cleared only by the holder of its slot, or by a searcher who found a whole leaf of
+// them stale; the searcher then runs the heavy fence and looks at the slots again, so that a
+// release in between either sees the cleared bit or is seen.
+#include <algorithm>
+
+#include <lagoon/error.hpp>
+
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::uint32_t recall_depth = 8;   // remembered slots that are tried before the hints
+constexpr std::size_t stale_batch = 16;     // leaves cleared behind one heavy fence
+
+struct StaleLeaf {
+    std::uint64_t leaf;
+    std::uint64_t bits;
+};
+
+/// FREE to HELD by this thread's lane.
+Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
+                std::uint64_t word) noexcept {
+    while (word::state(word) == SlotState::free) {
+        const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
+        if (move_truth(body, index, word, mine)) {
+            count_acquired(cache);
+            return {mine, index};
+        }
+    }
+    return not_taken(Outcome::would_block);
+}
+
+/// What this thread gave back last: the deeper entries are only tried when those above are gone.
+Taken recall(PoolBody& body, PoolCache& cache) noexcept {
+    for (std::uint32_t depth = 0; depth < recall_depth; ++depth) {
+        const PoolCache::Remembered entry =
+            cache.ring[(cache.top - depth) % remembered_slots];
+        std::uint64_t expected = entry.word;
+        // O4 relaxed load, no pair: a guess for O2.
+        if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
+        const std::uint64_t mine = word::next(expected, SlotState::held, cache.lane);
+        if (move_truth(body, entry.index, expected, mine)) {
+            cache.top -= depth + 1;
+            count_acquired(cache);
+            return {mine, entry.index};
+        }
+    }
+    return not_taken(Outcome::would_block);
+}
+
+/// The first idle slot of a leaf; `stale` gets the bits that stand for no idle slot.
+Taken take_from_leaf(PoolBody& body, PoolCache& cache, HintTree& hints, std::uint64_t leaf,
+                     std::uint64_t* stale) noexcept {
+    std::uint64_t bits = hints.leaf(leaf);
+    *stale = 0;
+    while (bits != 0) {
+        const auto bit = static_cast<std::uint64_t>(std::countr_zero(bits));
+        bits &= bits - 1;
+        const std::uint64_t index = leaf * 64 + bit;
+        if (index >= body.capacity) break;
+        const Taken taken = take_slot(body, cache, index, truth_of(body, index));
+        if (taken.word != 0) {
+            // We hold the slot: until we release it nobody needs its bit.
+            hints.clear(leaf, std::uint64_t{1} << bit);
+            return taken;
+        }
+        *stale |= std::uint64_t{1} << bit;
+    }
+    return not_taken(Outcome::would_block);
+}
+
+/// Clears stale bits behind one heavy fence, and takes what turns out to be idle after all.
+Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const StaleLeaf* leaves,
+                  std::size_t count) noexcept {
+    Taken taken = not_taken(Outcome::would_block);
+    for (std::size_t i = 0; i < count; ++i) hints.clear(leaves[i].leaf, leaves[i].bits);
+    heavy_fence();
+    for (std::size_t i = 0; i < count; ++i) {
+        for (std::uint64_t bits = leaves[i].bits; bits != 0; bits &= bits - 1) {
+            const std::uint64_t index =
+                leaves[i].leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
+            const std::uint64_t word = truth_of(body, index);
+            if (word::state(word) != SlotState::free) continue;
+            if (taken.word == 0) taken = take_slot(body, cache, index, word);
+            if (taken.word == 0 || taken.index != index) hints.set(index);
+        }
+    }
+    return taken;
+}
+
+Taken search_hints(PoolBody& body, PoolCache& cache) noexcept {
+    HintTree hints = hints_of(body, Hint::free);
+    const std::uint64_t leaves = (body.capacity + 63) / 64;
+    // What was freed last, by whomever: it is the warmest, and most probably idle.
+    const std::uint64_t recent = read(body.last_freed);
+    std::uint64_t from = 0;
+    if (recent != 0 && recent <= body.capacity) {
+        const std::uint64_t index = recent - 1;
+        const Taken taken = take_slot(body, cache, index, truth_of(body, index));
+        if (taken.word != 0) {
+            hints.clear(index / 64, std::uint64_t{1} << (index % 64));
+            return taken;
+        }
+        from = index / 64;
+    }
+    std::array<StaleLeaf, stale_batch> stale;
+    std::size_t stale_count = 0;
+    bool wrapped = false;
+    for (std::uint64_t leaf = hints.next_leaf(from);; leaf = hints.next_leaf(leaf + 1)) {
+        if (leaf == no_index) {
+            if (wrapped || from == 0) break;
+            wrapped = true;
+            leaf = hints.next_leaf(0);
+            if (leaf == no_index) break;
+        }
+        if (wrapped && leaf >= from) break;
+        std::uint64_t bits = 0;
+        const Taken taken = take_from_leaf(body, cache, hints, leaf, &bits);
+        if (taken.word != 0) return taken;
+        if (bits == 0 || leaves == 1) continue;
+        stale[stale_count++] = {leaf, bits};
+        if (stale_count == stale.size()) {
+            const Taken found = sweep_stale(body, cache, hints, stale.data(), stale_count);
+            if (found.word != 0) return found;
+            stale_count = 0;
+        }
+    }
+    if (stale_count == 0) return not_taken(Outcome::would_block);
+    return sweep_stale(body, cache, hints, stale.data(), stale_count);
+}
+
+Taken search_truth(PoolBody& body, PoolCache& cache) noexcept {
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const Taken taken = take_slot(body, cache, index, truth_of(body, index));
+        if (taken.word != 0) return taken;
+    }
+    return not_taken(Outcome::would_block);
+}
+
+}  // namespace
+
+void count_acquired(PoolCache& cache) noexcept {
+    if (cache.shared) {
+        // P8 relaxed RMW, no pair: several threads share the stripe.
+        cache.acquired->fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
+    // P3 relaxed load, no pair: this thread alone writes its stripe.
+    const std::uint64_t before = cache.acquired->load(std::memory_order_relaxed);
+    // P4 relaxed store, no pair: a statistic.
+    cache.acquired->store(before + 1, std::memory_order_relaxed);
+}
+
+Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept {
+    PoolBody& body = body_of(pool);
+    if (is_closed(body)) return not_taken(Outcome::closed);
+    Taken taken = recall(body, cache);
+    if (taken.word == 0) taken = search_hints(body, cache);
+    // One leaf's slots are looked at one by one; with more, the hints are exact up to releases
+    // that have not returned yet.
+    if (taken.word == 0 && (every || body.capacity <= 64)) taken = search_truth(body, cache);
+    return taken;
+}
+
+Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
+    if (is_closed(body)) return not_taken(Outcome::closed);
+    const auto claim = [&](std::uint64_t index) {
+        std::uint64_t word = truth_of(body, index);
+        while (word::state(word) == SlotState::empty) {
+            const std::uint64_t mine = word::next(word, SlotState::building, lane);
+            if (!move_truth(body, index, word, mine)) continue;
+            Atomic<std::uint64_t>& meta = slot_of(body, index).meta;
+            // O7 relaxed load, no pair: a guess for O8.
+            std::uint64_t before = meta.load(std::memory_order_relaxed);
+            // O8 acq_rel RMW, no pair: the new filling begins; others only read the number. A
+            // repairer's late count makes it fail and repeat.
+            while (!meta.compare_exchange_strong(before, meta::next_fill(before),
+                                                 std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed)) {
+            }
+            return Taken{mine, index};
+        }
+        return not_taken(Outcome::at_capacity);
+    };
+    HintTree hints = hints_of(body, Hint::empty);
+    for (std::uint64_t leaf = hints.next_leaf(0); leaf != no_index;
+         leaf = hints.next_leaf(leaf + 1)) {
+        for (std::uint64_t bits = hints.leaf(leaf); bits != 0; bits &= bits - 1) {
+            const std::uint64_t bit = bits & ~(bits - 1);
+            const std::uint64_t index =
+                leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
+            if (index >= body.capacity) break;
+            hints.clear(leaf, bit);
+            const Taken taken = claim(index);
+            if (taken.word != 0) return taken;
+        }
+    }
+    for (std::uint64_t next = read(body.virgin); next < body.capacity;) {
+        const Taken taken = claim(next);
+        // O9 relaxed RMW, no pair: a hint; whoever finds it behind moves it on.
+        if (body.virgin.compare_exchange_strong(next, next + 1, std::memory_order_relaxed,
+                                                std::memory_order_relaxed)) {
+            ++next;
+        }
+        if (taken.word != 0) return taken;
+    }
+    return not_taken(Outcome::at_capacity);
+}
+
+void announce_free(PoolObject& pool, std::uint64_t index) noexcept {
+    PoolBody& body = body_of(pool);
+    HintTree hints = hints_of(body, Hint::free);
+    if (!hints.test(index)) {
+        hints.set(index);
+        // O10 relaxed store, no pair: a hint.
+        body.last_freed.store(index + 1, std::memory_order_relaxed);
+    }
+    // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
+    if (body.demand.load(std::memory_order_seq_cst) != 0) wake_for_idle(pool);
+    if (is_closed(body)) {
+        const std::uint64_t word = truth_of(body, index);
+        if (word::state(word) == SlotState::free) (void)empty_slot(pool, index, word);
+    }
+}
+
+Taken pool_try_acquire(PoolObject& pool) noexcept {
+    return take_idle(pool, cache_of(pool), false);
+}
+
+void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
+    announce_free(const_cast<PoolObject&>(pool), index);
+}
+
+namespace {
+
+/// The word that the lease stands for, which may have moved to the process's lane meanwhile.
+/// Aborts when the lease is stale. False when it is a forked child's copy.
+bool lease_word(PoolObject& pool, Taken taken, std::uint64_t epoch, std::uint64_t* word) noexcept {
+    if (epoch != process_epoch() || attachment_of(&pool) == nullptr) return false;
+    *word = truth_of(body_of(pool), taken.index);
+    if (word::state(*word) != SlotState::held || !word::same_generation(*word, taken.word)) {
+        contract_failure("a lease of slot %llu was given back before: it is used twice",
+                         static_cast<unsigned long long>(taken.index));
+    }
+    return true;
+}
+
+/// From HELD to `to(word)`; the hand-over of an exiting thread may come in between.
+template <class To>
+std::uint64_t leave_held(PoolBody& body, std::uint64_t index, std::uint64_t word,
+                         To&& to) noexcept {
+    for (;;) {
+        const std::uint64_t next = to(word);
+        if (move_truth(body, index, word, next)) return next;
+    }
+}
+
+void count_given_back(PoolCache& cache, std::uint64_t word) noexcept {
+    if (!cache.shared && word::owner(word) == cache.lane) ++cache.given_back;
+}
+
+}  // namespace
+
+void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
+    std::uint64_t word = 0;
+    if (!lease_word(pool, taken, epoch, &word)) return;
+    PoolCache& cache = cache_of(pool);
+    const std::uint64_t left = leave_held(body_of(pool), taken.index, word, [](std::uint64_t w) {
+        return word::next(w, SlotState::free);
+    });
+    count_given_back(cache, taken.word);
+    cache.ring[++cache.top % remembered_slots] = {left, taken.index};
+    announce_free(pool, taken.index);
+}
+
+void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
+    std::uint64_t word = 0;
+    if (!lease_word(pool, taken, epoch, &word)) return;
+    PoolCache& cache = cache_of(pool);
+    PoolBody& body = body_of(pool);
+    PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
+    count_given_back(cache, taken.word);
+    // O11 acquire load <- O12.
+    const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
+    if (wanted && !own.hooks.destroy) {
+        leave_held(body, taken.index, word, [](std::uint64_t w) {
+            return word::next_dirty(w, DirtyReason::must_destroy);
+        });
+        count(body.hooks_missing);
+        hints_of(body, Hint::dirty).set(taken.index);
+        wake_for_place(pool);
+        return;
+    }
+    const std::uint64_t closing = leave_held(body, taken.index, word, [&](std::uint64_t w) {
+        return word::next(w, SlotState::closing, cache.lane);
+    });
+    close_slot(pool, taken.index, closing);
+}
+
+void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out) {
+    std::uint64_t word = 0;
+    PoolBody& body = body_of(pool);
+    std::copy_n(value_of(body, taken.index), body.value_bytes, static_cast<std::byte*>(out));
+    if (!lease_word(pool, taken, epoch, &word)) return;
+    count_given_back(cache_of(pool), taken.word);
+    // Nobody but the holder touches the value or the word: zeroed first, then EMPTY.
+    std::fill_n(value_of(body, taken.index), body.value_bytes, std::byte{0});
+    leave_held(body, taken.index, word, [](std::uint64_t w) {
+        return word::next(w, SlotState::empty) & ~word::recovered_bit;
+    });
+    hints_of(body, Hint::empty).set(taken.index);
+    wake_for_place(pool);
+}
+
+std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
+    std::uint64_t word = 0;
+    if (!lease_word(pool, taken, epoch, &word)) return taken.word;
+    return leave_held(body_of(pool), taken.index, word,
+                      [](std::uint64_t w) { return w & ~word::recovered_bit; });
+}
+
+Held pool_held(PoolObject& pool, Taken taken) noexcept {
+    if (taken.word == 0) return {nullptr, taken, 0};
+    return {&slot_of(body_of(pool), taken.index), taken, process_epoch()};
+}
+
+SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept {
+    return slot_of(body_of(pool), index);
+}
+
+std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept {
+    // O7 relaxed load, no pair: the number is fixed while the slot is held.
+    return meta::fill(slot_of(body_of(pool), index).meta.load(std::memory_order_relaxed));
+}
+
+void hand_over(Attachment& attachment, std::uint32_t lane, bool leases) noexcept {
+    if (leases) {
+        attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+            PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
+            for (std::uint64_t index = 0; index < body.capacity; ++index) {
+                std::uint64_t word = truth_of(body, index);
+                // Same generation: the lease goes on, in whichever thread it is now.
+                while (word::names_owner(word) && word::owner(word) == lane &&
+                       !move_truth(body, index, word,
+                                   (word & ~word::owner_mask) |
+                                       std::uint64_t{attachment.member} << word::owner_shift)) {
+                }
+            }
+        });
+    }
+    attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
+        hand_over_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), lane,
+                       attachment.member);
+    });
+}
+
+}  // namespace lagoon::inline v1::detail

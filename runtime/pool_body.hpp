@@ -1,0 +1,85 @@
+// pool_body.hpp: what the files of the pool share.
+#pragma once
+
+#include <lagoon/detail/pool_core.hpp>
+
+#include "attachment.hpp"
+#include "hints.hpp"
+#include "lanes.hpp"
+
+namespace lagoon::inline v1::detail {
+
+inline PoolBody& body_of(const PoolObject& pool) noexcept {
+    auto* object = reinterpret_cast<std::byte*>(const_cast<PoolObject*>(&pool));
+    return *reinterpret_cast<PoolBody*>(object + pool.body.from_object);
+}
+
+inline SlotHead& slot_of(PoolBody& body, std::uint64_t index) noexcept {
+    return *reinterpret_cast<SlotHead*>(reinterpret_cast<std::byte*>(&body) + body.slots_at +
+                                        index * body.stride);
+}
+
+inline std::byte* value_of(PoolBody& body, std::uint64_t index) noexcept {
+    return reinterpret_cast<std::byte*>(&slot_of(body, index)) + body.value_at;
+}
+
+enum class Hint : std::uint64_t { free, empty, dirty };
+
+inline HintTree hints_of(PoolBody& body, Hint which) noexcept {
+    auto* words = reinterpret_cast<Atomic<std::uint64_t>*>(reinterpret_cast<std::byte*>(&body) +
+                                                           body.hints_at);
+    return {words + static_cast<std::uint64_t>(which) * body.hint_words, body.capacity};
+}
+
+/// The slot's word, as anybody may look at it.
+inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
+    // O1 acquire load <- O2, P2.
+    return slot_of(body, index).truth.load(std::memory_order_acquire);
+}
+
+/// One compare-and-swap from `from` to `to`; on failure `from` becomes what was found.
+inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
+                       std::uint64_t to) noexcept {
+    // O2 seq_cst RMW <- O2, P2 -> O1, O2, P1: ordered with hint bits and demand that follow it.
+    return slot_of(body, index).truth.compare_exchange_strong(
+        from, to, std::memory_order_seq_cst, std::memory_order_acquire);
+}
+
+inline void count(Atomic<std::uint64_t>& statistic) noexcept {
+    // O3 relaxed RMW, no pair: a statistic.
+    statistic.fetch_add(1, std::memory_order_relaxed);
+}
+inline std::uint64_t read(const Atomic<std::uint64_t>& statistic) noexcept {
+    // O4 relaxed load, no pair: a statistic or a hint.
+    return statistic.load(std::memory_order_relaxed);
+}
+inline bool is_closed(const PoolBody& body) noexcept {
+    // O5 acquire load <- O6.
+    return body.closed.load(std::memory_order_acquire) != 0;
+}
+
+// pool.cpp
+/// An idle slot by memory or hints; `every` looks at every slot's word before it says none.
+Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept;
+/// EMPTY to BUILDING.
+Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept;
+/// A slot just became FREE: hint bit, then whoever waits.
+void announce_free(PoolObject& pool, std::uint64_t index) noexcept;
+void count_acquired(PoolCache& cache) noexcept;
+
+// pool_wait.cpp
+/// Wakes whom a new idle slot, or a new place, may serve.
+void wake_for_idle(PoolObject& pool) noexcept;
+void wake_for_place(PoolObject& pool) noexcept;
+void announce_wait(PoolBody& body, const LaneView& lane);
+void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
+std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
+
+// pool_maintain.cpp
+/// The slot is CLOSING and ours: destroy (where this process has it), zero bytes, EMPTY.
+void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept;
+/// FREE or another state at rest to CLOSING and on to EMPTY; false when it was not as expected.
+bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
+                Reaped* done = nullptr) noexcept;
+
+}  // namespace lagoon::inline v1::detail

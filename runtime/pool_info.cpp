@@ -1,0 +1,246 @@
+// pool_info.cpp: making a pool's storage, and reading what a pool is about.
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include <lagoon/error.hpp>
+
+#include "pool_body.hpp"
+#include "process_state.hpp"
+
+namespace lagoon::inline v1 {
+
+const char* to_string(SlotStatus status) noexcept {
+    switch (status) {
+        case SlotStatus::empty: return "empty";
+        case SlotStatus::creating: return "creating";
+        case SlotStatus::idle: return "idle";
+        case SlotStatus::leased: return "leased";
+        case SlotStatus::dirty: return "dirty";
+        case SlotStatus::checking: return "checking";
+        case SlotStatus::closing: return "closing";
+        case SlotStatus::quarantined: return "quarantined";
+        case SlotStatus::retired: return "retired";
+    }
+    return "unknown";
+}
+
+namespace detail {
+
+namespace {
+
+SlotStatus status_of(std::uint64_t word) noexcept {
+    switch (word::state(word)) {
+        case SlotState::empty: return SlotStatus::empty;
+        case SlotState::building: return SlotStatus::creating;
+        case SlotState::free:
+        case SlotState::biased:
+        case SlotState::revoking: return SlotStatus::idle;
+        case SlotState::held: return SlotStatus::leased;
+        case SlotState::dirty: return SlotStatus::dirty;
+        case SlotState::checking: return SlotStatus::checking;
+        case SlotState::closing: return SlotStatus::closing;
+        case SlotState::quarantined: return SlotStatus::quarantined;
+        default: return SlotStatus::retired;
+    }
+}
+
+/// Copies a value that others may be writing; the caller checks the slot's word afterwards. The
+/// words are loaded as atomics, but their writer's stores are plain, which thread sanitizer would
+/// report though the copy is thrown away.
+[[gnu::no_sanitize("thread")]] void copy_guarded(std::byte* into, const std::byte* from,
+                                                 std::uint64_t bytes) noexcept {
+    std::uint64_t done = 0;
+    for (; done + 8 <= bytes; done += 8) {
+        auto& source = *reinterpret_cast<const Atomic<std::uint64_t>*>(from + done);
+        // O15 acquire load, no pair: keeps the check of the word behind the copy.
+        const std::uint64_t piece = source.load(std::memory_order_acquire);
+        std::memcpy(into + done, &piece, sizeof piece);
+    }
+    for (; done < bytes; ++done) {
+        auto& source = *reinterpret_cast<const Atomic<unsigned char>*>(from + done);
+        // O15 acquire load, no pair: as above.
+        into[done] = std::byte{source.load(std::memory_order_acquire)};
+    }
+}
+
+/// What a pool's storage is made of, from its body's start.
+struct PoolPlan {
+    std::uint64_t stride;
+    std::uint64_t hints_at;
+    std::uint64_t hint_words;
+    std::uint64_t slots_at;
+    std::uint64_t bytes;
+};
+
+PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes,
+                   std::uint64_t value_align, std::uint64_t value_at) {
+    PoolPlan plan{};
+    const std::uint64_t whole = value_at + value_bytes;
+    plan.stride = options.dense ? round_up(whole, std::max<std::uint64_t>(value_align, 8))
+                                : round_up(whole, cache_line_bytes);
+    plan.hint_words = HintTree::words_for(options.capacity);
+    plan.hints_at = sizeof(PoolBody);
+    plan.slots_at = round_up(plan.hints_at + 3 * plan.hint_words * 8,
+                             std::max<std::uint64_t>(value_align, cache_line_bytes));
+    plan.bytes = plan.slots_at + plan.stride * options.capacity;
+    return plan;
+}
+
+}  // namespace
+
+Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& options,
+                   const ObjectDescription& element, std::uint64_t value_at) {
+    if (options.capacity == 0 || options.capacity > capacity_limit) {
+        throw Error{Errc::invalid_argument,
+                    std::string{"pool '"} + name + "' has a capacity of " +
+                        std::to_string(options.capacity.value) + "; it can be from 1 to " +
+                        std::to_string(capacity_limit)};
+    }
+    if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
+        throw Error{Errc::too_large, std::string{"pool '"} + name + "': " +
+                                         std::to_string(options.capacity.value) +
+                                         " elements of " + std::to_string(element.element_bytes) +
+                                         " bytes are more than any memory holds"};
+    }
+    const PoolPlan plan =
+        plan_pool(options, element.element_bytes, element.element_align, value_at);
+    ObjectDescription all = element;
+    all.name = name;
+    all.extent = options.capacity;
+    // The stripes have no entry of their own.
+    all.kind = Kind::none;
+    pool->stripes = register_stripes(pool, all);
+    all.kind = Kind::pool;
+    all.storage_bytes = plan.bytes;
+    all.storage_align = std::max<std::uint64_t>(element.element_align, cache_line_bytes);
+    pool->body = register_object(pool, all);
+    PoolBody& body = body_of(*pool);
+    body.capacity = options.capacity;
+    body.stride = plan.stride;
+    body.value_bytes = element.element_bytes;
+    body.value_at = value_at;
+    body.slots_at = plan.slots_at;
+    body.hints_at = plan.hints_at;
+    body.hint_words = plan.hint_words;
+    body.on_death = static_cast<std::uint32_t>(options.on_death);
+    body.quarantine_after = options.quarantine_after;
+    body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
+    return pool->body;
+}
+
+PoolPrivate& pool_private(Attachment& attachment, const PoolObject& pool) {
+    const ProcessLock lock;
+    auto& place = attachment.pools[attachment.offset_of(&pool)];
+    if (place == nullptr) place = std::make_unique<PoolPrivate>();
+    return *place;
+}
+
+std::uint64_t leases_held(const Attachment& attachment) noexcept {
+    std::uint64_t held = 0;
+    // B7 acquire load <- B6.
+    if (attachment.member_state.load(std::memory_order_acquire) == 0) return 0;
+    attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+        PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
+        for (std::uint64_t index = 0; index < body.capacity; ++index) {
+            const std::uint64_t word = truth_of(body, index);
+            if (word::state(word) != SlotState::held) continue;
+            const std::uint32_t lane = word::owner(word);
+            if (lane < attachment.header->max_members) {
+                held += lane == attachment.member ? 1 : 0;
+            } else if (lane < attachment.header->max_lanes) {
+                // R2 acquire load <- R3, N1.
+                const std::uint64_t state =
+                    attachment.lane_entry(lane).state.load(std::memory_order_acquire);
+                held += is_live(state) && member_of_lane(state) == attachment.member ? 1 : 0;
+            }
+        }
+    });
+    return held;
+}
+
+void pool_snapshot(PoolObject& pool, void* value,
+                   const std::function<void(const ErasedSlotInfo&)>& each) {
+    PoolBody& body = body_of(pool);
+    Attachment& attachment = *lane_of(&pool).attachment;
+    PoolPrivate& own = pool_private(attachment, pool);
+    const auto now = std::chrono::steady_clock::now();
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        SlotHead& slot = slot_of(body, index);
+        ErasedSlotInfo info{};
+        std::uint64_t word = 0;
+        do {
+            word = truth_of(body, index);
+            info.has_value = word::state(word) == SlotState::free;
+            if (!info.has_value) break;
+            copy_guarded(static_cast<std::byte*>(value), value_of(body, index),
+                         body.value_bytes);
+            // O1 acquire load <- O2, P2: unchanged, so the copy is of one idle moment.
+        } while (slot.truth.load(std::memory_order_acquire) != word);
+        info.index = index;
+        // O13 acquire load <- O14.
+        info.fill = meta::fill(slot.meta.load(std::memory_order_acquire));
+        info.uses = word::generation(word) / 2;
+        info.state = status_of(word);
+        info.owner_pid = word::names_owner(word) ? pid_of_lane(attachment, word::owner(word)) : 0;
+        info.recovered = word::recovered(word);
+        {
+            const ProcessLock lock;
+            if (own.seen.size() < body.capacity) own.seen.resize(body.capacity);
+            auto& seen = own.seen[index];
+            if (seen.word != word || seen.first.time_since_epoch().count() == 0) {
+                seen = {word, now};
+            }
+            info.age = now - seen.first;
+        }
+        each(info);
+    }
+}
+
+std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t found = 0;
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        if (word::state(truth_of(body, index)) == state) ++found;
+    }
+    return found;
+}
+
+PoolStats pool_stats(const PoolObject& pool) {
+    PoolBody& body = body_of(pool);
+    PoolStats stats;
+    stats.capacity = body.capacity;
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        switch (status_of(truth_of(body, index))) {
+            case SlotStatus::empty: ++stats.empty; break;
+            case SlotStatus::creating: ++stats.creating; break;
+            case SlotStatus::idle: ++stats.idle; break;
+            case SlotStatus::leased: ++stats.leased; break;
+            case SlotStatus::dirty: ++stats.dirty; break;
+            case SlotStatus::checking:
+            case SlotStatus::closing: ++stats.maintained; break;
+            case SlotStatus::quarantined:
+            case SlotStatus::retired: ++stats.quarantined; break;
+        }
+    }
+    stats.waiting = waiting_lanes(body);
+    for (std::uint64_t lane = 0; lane < pool.stripes.extent; ++lane) {
+        const auto* object = reinterpret_cast<const std::byte*>(&pool);
+        stats.acquired += read(*reinterpret_cast<const Atomic<std::uint64_t>*>(
+            object + pool.stripes.from_object + lane * cache_line_bytes));
+    }
+    stats.created = read(body.created);
+    stats.destroyed = read(body.destroyed);
+    stats.create_failed = read(body.create_failed);
+    stats.recovered = read(body.recovered);
+    stats.quarantines = read(body.quarantines);
+    stats.hooks_missing = read(body.hooks_missing);
+    stats.waits = read(body.waits);
+    stats.timed_out = read(body.timed_out);
+    stats.late_wakes = read(body.late_wakes);
+    return stats;
+}
+
+}  // namespace detail
+
+}  // namespace lagoon::inline v1

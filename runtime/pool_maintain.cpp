@@ -1,0 +1,393 @@
+// pool_maintain.cpp: filling and emptying slots, hooks, and repair after a death.
+//
+//   killed                              leaves                        becomes
+//   after EMPTY to BUILDING             BUILDING(dead)                DIRTY(must_destroy)
+//   in the factory, before HELD         BUILDING(dead), half a value  DIRTY(must_destroy)
+//   after HELD                          HELD(dead)                    DIRTY(borrower_died)
+//   in check or reset                   CHECKING(dead)                DIRTY(borrower_died)
+//   in destroy, before EMPTY            CLOSING(dead)                 DIRTY(must_destroy): again
+//   repairer, after counting a death    the count, marked with the    counted once
+//                                       lease's generation
+//   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
+#include <algorithm>
+
+#include <lagoon/error.hpp>
+
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+void zero_value(PoolBody& body, std::uint64_t index) noexcept {
+    std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
+}
+
+/// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so.
+void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
+    PoolBody& body = body_of(pool);
+    zero_value(body, index);
+    const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
+    if (!move_truth(body, index, owned, empty)) {
+        contract_failure("slot %llu was changed while this process owned it",
+                         static_cast<unsigned long long>(index));
+    }
+    hints_of(body, Hint::empty).set(index);
+    wake_for_place(pool);
+}
+
+std::uint64_t hook_bits(const PoolBody& body) noexcept {
+    // O11 acquire load <- O12.
+    return body.hooks.load(std::memory_order_acquire);
+}
+
+std::uint32_t deaths_of(PoolBody& body, std::uint64_t index) noexcept {
+    // O13 acquire load <- O14.
+    return meta::deaths(slot_of(body, index).meta.load(std::memory_order_acquire));
+}
+
+Slot name_of(PoolBody& body, std::uint64_t index) noexcept {
+    // O7 relaxed load, no pair: fixed while we own the slot.
+    return {index, meta::fill(slot_of(body, index).meta.load(std::memory_order_relaxed))};
+}
+
+/// Runs a hook that says whether the resource is good; an exception says no.
+bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
+            std::uint64_t index) noexcept {
+    try {
+        return hook(value_of(body, index), name_of(body, index));
+    } catch (...) {
+        return false;
+    }
+}
+
+}  // namespace
+
+void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept {
+    PoolBody& body = body_of(pool);
+    const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
+    if (hooks.destroy) {
+        try {
+            hooks.destroy(value_of(body, index), name_of(body, index));
+        } catch (...) {  // NOLINT(bugprone-empty-catch): a destroy that throws has done its work
+        }
+    }
+    count(body.destroyed);
+    make_empty(pool, index, closing);
+}
+
+bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
+                Reaped* done) noexcept {
+    PoolBody& body = body_of(pool);
+    const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
+    if ((hook_bits(body) & hook_destroy) != 0 && !own.hooks.destroy) {
+        // Only a process with the hook may end this resource.
+        if (word::state(expected) == SlotState::dirty &&
+            word::reason(expected) == DirtyReason::must_destroy) {
+            return false;
+        }
+        const bool recovered = word::recovered(expected);
+        const std::uint64_t dirty = word::next_dirty(expected, DirtyReason::must_destroy);
+        if (!move_truth(body, index, expected,
+                        recovered ? dirty : dirty & ~word::recovered_bit)) {
+            return false;
+        }
+        count(body.hooks_missing);
+        hints_of(body, Hint::dirty).set(index);
+        return false;
+    }
+    const std::uint64_t closing =
+        word::next(expected, SlotState::closing, cache_of(pool).lane);
+    if (!move_truth(body, index, expected, closing)) return false;
+    if (done != nullptr && own.hooks.destroy) ++done->hooks_run;
+    close_slot(pool, index, closing);
+    return true;
+}
+
+Taken pool_begin_build(PoolObject& pool) noexcept {
+    return take_empty(body_of(pool), cache_of(pool).lane);
+}
+
+Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
+    PoolBody& body = body_of(pool);
+    PoolCache& cache = cache_of(pool);
+    const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
+    if (hooks.on_create) {
+        hooks.on_create(value_of(body, building.index), name_of(body, building.index));
+    }
+    std::uint64_t word = building.word;
+    const std::uint64_t ready = lend ? word::next(word, SlotState::held, cache.lane)
+                                     : word::next(word, SlotState::free);
+    if (!move_truth(body, building.index, word, ready)) {
+        contract_failure("slot %llu was changed while this process was filling it",
+                         static_cast<unsigned long long>(building.index));
+    }
+    count(body.created);
+    if (lend) {
+        count_acquired(cache);
+    } else {
+        announce_free(pool, building.index);
+    }
+    return {ready, building.index};
+}
+
+void pool_fail_build(PoolObject& pool, Taken building) noexcept {
+    count(body_of(pool).create_failed);
+    make_empty(pool, building.index, building.word);
+}
+
+namespace {
+
+/// What a DIRTY slot needs before it can be lent again.
+enum class Need { nothing, check, reset, destroy, quarantine };
+
+Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
+    if (word::reason(word) == DirtyReason::must_destroy) return Need::destroy;
+    if (body.quarantine_after != 0 && deaths_of(body, index) >= body.quarantine_after) {
+        return Need::quarantine;
+    }
+    const std::uint64_t hooks = hook_bits(body);
+    switch (static_cast<OnDeath>(body.on_death)) {
+        case OnDeath::check_then_reuse:
+            return (hooks & hook_check) != 0 ? Need::check : Need::nothing;
+        case OnDeath::reset_then_reuse:
+            return (hooks & hook_reset) != 0 ? Need::reset : Need::nothing;
+        case OnDeath::destroy: return Need::destroy;
+        case OnDeath::quarantine: return Need::quarantine;
+        case OnDeath::reuse: break;
+    }
+    return Need::nothing;
+}
+
+/// At rest to at rest: no code has to run.
+bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotState to) noexcept {
+    PoolBody& body = body_of(pool);
+    if (!move_truth(body, index, word, word::next(word, to))) return false;
+    if (to == SlotState::free) {
+        announce_free(pool, index);
+    } else {
+        count(body.quarantines);
+        wake_for_place(pool);
+    }
+    return true;
+}
+
+/// Runs check or reset; a resource that does not pass is destroyed.
+void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
+               const std::function<bool(void*, Slot)>& hook, Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t mine = word::next(word, SlotState::checking, cache_of(pool).lane);
+    if (!move_truth(body, index, word, mine)) return;
+    ++done.hooks_run;
+    if (passes(hook, body, index)) {
+        const std::uint64_t good = word::next(mine, SlotState::free) & ~word::recovered_bit;
+        if (move_truth(body, index, mine, good)) announce_free(pool, index);
+        return;
+    }
+    // At rest first, so that a death between here and destroy is one that destroy knows of.
+    const std::uint64_t bad = word::next_dirty(mine, DirtyReason::must_destroy);
+    if (!move_truth(body, index, mine, bad)) return;
+    if (!empty_slot(pool, index, bad, &done)) hints_of(body, Hint::dirty).set(index);
+}
+
+/// One DIRTY slot, as far as this process's hooks allow. False when it stays DIRTY.
+bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word,
+                 Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
+    switch (need_of(body, index, word)) {
+        case Need::nothing: return move_on(pool, index, word, SlotState::free);
+        case Need::quarantine: return move_on(pool, index, word, SlotState::quarantined);
+        case Need::destroy: return empty_slot(pool, index, word, &done);
+        case Need::check:
+            if (!own.hooks.check) return false;
+            run_check(pool, index, word, own.hooks.check, done);
+            return true;
+        case Need::reset:
+            if (!own.hooks.reset) return false;
+            run_check(pool, index, word, own.hooks.reset, done);
+            return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+void settle_pool(PoolObject& pool, Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    HintTree hints = hints_of(body, Hint::dirty);
+    for (std::uint64_t leaf = hints.next_leaf(0); leaf != no_index;
+         leaf = hints.next_leaf(leaf + 1)) {
+        for (std::uint64_t bits = hints.leaf(leaf); bits != 0; bits &= bits - 1) {
+            const std::uint64_t bit = bits & ~(bits - 1);
+            const std::uint64_t index =
+                leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
+            if (index >= body.capacity) break;
+            // Cleared first, set again when the slot stays DIRTY: whoever dirties it again sets
+            // the bit after its word.
+            hints.clear(leaf, bit);
+            const std::uint64_t word = truth_of(body, index);
+            if (word::state(word) != SlotState::dirty) continue;
+            if (!settle_slot(pool, index, word, done)) {
+                ++done.dirty_left;
+                hints.set(index);
+            }
+        }
+    }
+}
+
+namespace {
+
+/// Counts the death of this lease once, though many may repair it.
+void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
+    Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
+    // O13 acquire load <- O14.
+    std::uint64_t before = counted.load(std::memory_order_acquire);
+    for (;;) {
+        // Still the same lease? Then nobody can have begun a new filling since `before`.
+        if (truth_of(body, index) != held) return;
+        const std::uint64_t after = meta::count_death(before, held);
+        if (after == before) return;
+        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled.
+        if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+            return;
+        }
+    }
+}
+
+void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, const DeadLanes& dead,
+                 Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    const SlotState state = word::state(word);
+    const bool borrowed = state == SlotState::held;
+    if (borrowed) count_death(body, index, word);
+    // After the word was loaded, or a lane's new owner would be robbed.
+    if (!dead.names(word::owner(word))) return;
+    const bool checked = state == SlotState::checking;
+    const std::uint64_t dirty = word::next_dirty(
+        word, borrowed || checked ? DirtyReason::borrower_died : DirtyReason::must_destroy);
+    if (!move_truth(body, index, word, dirty)) return;
+    if (borrowed) {
+        ++done.leases;
+        count(body.recovered);
+    } else {
+        ++done.builds;
+    }
+    hints_of(body, Hint::dirty).set(index);
+    // What needs no code at all goes on at once.
+    const Need need = need_of(body, index, dirty);
+    if (need == Need::nothing) (void)move_on(pool, index, dirty, SlotState::free);
+    if (need == Need::quarantine) (void)move_on(pool, index, dirty, SlotState::quarantined);
+    if (need == Need::check || need == Need::reset || need == Need::destroy) {
+        const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
+        if (!own.has_hooks && hook_bits(body) != 0) count(body.hooks_missing);
+    }
+}
+
+/// A bit that a dead setter may have owed.
+void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
+    const auto owe = [&](Hint which) {
+        HintTree hints = hints_of(body, which);
+        if (!hints.test(index)) hints.set(index);
+    };
+    switch (word::state(word)) {
+        case SlotState::free: owe(Hint::free); break;
+        case SlotState::dirty: owe(Hint::dirty); break;
+        case SlotState::empty:
+            if (index < read(body.virgin)) owe(Hint::empty);
+            break;
+        default: break;
+    }
+}
+
+}  // namespace
+
+void repair_pool(Attachment& attachment, PoolObject& pool, const DeadLanes& dead,
+                 Reaped& done) noexcept {
+    (void)attachment;
+    PoolBody& body = body_of(pool);
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const std::uint64_t word = truth_of(body, index);
+        if (word::names_owner(word) && dead.names(word::owner(word))) {
+            repair_slot(pool, index, word, dead, done);
+        }
+        restore_hint(body, index, truth_of(body, index));
+    }
+    // J2 acquire load <- J1.
+    std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
+    if (gatherer != 0 && gatherer <= no_lane_number &&
+        dead.names(static_cast<std::uint32_t>(gatherer - 1))) {
+        // J1 acq_rel RMW -> J2: nobody gathers any more; a new one marks its demand again when
+        // it is woken.
+        body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed);
+        // J3 seq_cst RMW, no pair: ordered with D3.
+        body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
+    }
+    // Slots that wait for nothing but memory being zeroed: no process has a destroy hook.
+    if ((hook_bits(body) & hook_destroy) == 0) settle_pool(pool, done);
+}
+
+void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
+    const LaneView& lane = lane_of(&pool);
+    PoolPrivate& own = pool_private(*lane.attachment, pool);
+    const std::uint64_t bits = (hooks.check ? hook_check : 0) | (hooks.reset ? hook_reset : 0) |
+                               (hooks.destroy ? hook_destroy : 0);
+    own.hooks = std::move(hooks);
+    own.has_hooks = true;
+    // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
+    body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
+    Reaped done;
+    settle_pool(pool, done);
+}
+
+std::uint64_t pool_clear(PoolObject& pool) {
+    PoolBody& body = body_of(pool);
+    (void)lane_of(&pool);
+    std::uint64_t emptied = 0;
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const std::uint64_t word = truth_of(body, index);
+        switch (word::state(word)) {
+            case SlotState::free:
+            case SlotState::dirty:
+            case SlotState::quarantined:
+                if (empty_slot(pool, index, word)) ++emptied;
+                break;
+            default: break;
+        }
+    }
+    return emptied;
+}
+
+void pool_close(PoolObject& pool) {
+    PoolBody& body = body_of(pool);
+    (void)lane_of(&pool);
+    // O6 seq_cst store -> O5: before the demand, which sends every release the long way.
+    body.closed.store(1, std::memory_order_seq_cst);
+    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
+    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
+    heavy_fence();
+    pool_clear(pool);
+    wake(body.event, everybody);
+}
+
+void shut_down_pool(PoolObject& pool, ShutDown mode) {
+    PoolBody& body = body_of(pool);
+    pool_close(pool);
+    if (mode == ShutDown::now) return;
+    const Patience patience;
+    Sleeper sleeper{&pool, body.event, patience};
+    for (;;) {
+        // D2 acquire load <- D4, E1: every release of a closed pool moves it.
+        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) return;
+        sleeper.sleep(seen);
+    }
+}
+
+bool pool_is_closed(const PoolObject& pool) noexcept { return is_closed(body_of(pool)); }
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,344 @@
+// pool_wait.cpp: waiting for a slot, and waking whoever waits.
+//
+// A waiter marks its lane's demand bit, runs the heavy fence, looks again, and only then sleeps. A
+// releaser stores its word and loads the demand: one of the two sees the other.
+//
+//   killed                                leaves
+//   waiter, after its mark                a bit of a dead lane: cleared by a releaser who finds it
+//   waiter, woken, before it takes        its own death wakes another sleeper
+//   releaser, before the event or wake    its death wakes a sleeper, who repairs and wakes all
+#include <algorithm>
+
+#include <lagoon/error.hpp>
+
+#include "os.hpp"
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::uint64_t full_scan_slots = 1024;  // above, hints are trusted until a cap or a death
+constexpr int spins = 200;                       // a few microseconds
+
+std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
+    // D5 seq_cst load, no pair: ordered with D1.
+    return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
+}
+
+void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
+    // D6 seq_cst RMW, no pair: ordered with D5.
+    body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
+                                         std::memory_order_seq_cst);
+    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence, and with D3.
+    body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
+}
+
+void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
+    const std::uint32_t leaf = lane / 64;
+    // D7 seq_cst RMW, no pair: ordered with D6.
+    const std::uint64_t left =
+        body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
+    if (left != 0) return;
+    // D8 seq_cst RMW, no pair: ordered with D1.
+    body.demand.fetch_and(~(std::uint64_t{1} << leaf), std::memory_order_seq_cst);
+    if (leaf_bits(body, leaf) != 0) {
+        // D1 seq_cst RMW, no pair: as in set_bit.
+        body.demand.fetch_or(std::uint64_t{1} << leaf, std::memory_order_seq_cst);
+    }
+}
+
+bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
+    if (lane >= attachment.header->max_lanes) return false;
+    if (lane < attachment.header->max_members) {
+        // R4 acquire load <- R1, B3.
+        return is_live(attachment.member_entry(lane).state.load(std::memory_order_acquire));
+    }
+    // R2 acquire load <- R3, N1.
+    return is_live(attachment.lane_entry(lane).state.load(std::memory_order_acquire));
+}
+
+/// Demand bits of lanes that nobody has: cleared, and set again if somebody has the lane by now,
+/// for that one may have marked it before the clearing.
+void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
+    bool revived = false;
+    for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
+        for (std::uint64_t bits = leaf_bits(body, leaf); bits != 0; bits &= bits - 1) {
+            const std::uint32_t lane =
+                leaf * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+            if (lane_lives(attachment, lane)) continue;
+            clear_bit(body, lane);
+            if (lane_lives(attachment, lane)) {
+                set_bit(body, lane);
+                revived = true;
+            }
+        }
+    }
+    if (revived) wake(body.event, everybody);
+}
+
+void wake_some(PoolObject& pool, int sleepers) noexcept {
+    PoolBody& body = body_of(pool);
+    // D4 release RMW -> D2: what changed is seen by who looks again.
+    body.event.fetch_add(1, std::memory_order_release);
+    if (os::futex_wake(body.event, sleepers) > 0) return;
+    const Attachment* attachment = attachment_of(&pool);
+    if (attachment != nullptr) drop_stale_demand(body, *attachment);
+}
+
+std::uint64_t demand_of(const PoolBody& body) noexcept {
+    // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
+    return body.demand.load(std::memory_order_seq_cst);
+}
+
+}  // namespace
+
+void wake_for_idle(PoolObject& pool) noexcept {
+    const std::uint64_t demand = demand_of(body_of(pool));
+    if (demand == 0) return;
+    wake_some(pool, (demand & (demand_bulk | demand_attention)) != 0 ? everybody : 1);
+}
+
+void wake_for_place(PoolObject& pool) noexcept {
+    // Not every waiter can use a place, so one wake-up could be spent on the wrong one.
+    if (demand_of(body_of(pool)) != 0) wake_some(pool, everybody);
+}
+
+void wake_pool(PoolObject& pool) noexcept { wake(body_of(pool).event, everybody); }
+
+std::uint64_t waiting_lanes(const PoolBody& body) noexcept {
+    std::uint64_t lanes = 0;
+    for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
+        lanes += static_cast<std::uint64_t>(std::popcount(leaf_bits(body, leaf)));
+    }
+    return lanes;
+}
+
+void announce_wait(PoolBody& body, const LaneView& lane) {
+    if (lane.shared) {
+        const ProcessLock lock;
+        // X2 relaxed RMW, no pair: under the process lock.
+        lane.attachment->shared_waiters.fetch_add(1, std::memory_order_relaxed);
+        set_bit(body, lane.lane);
+        return;
+    }
+    set_bit(body, lane.lane);
+}
+
+void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
+    if (lane.shared) {
+        // Several threads wait under this bit, perhaps in several pools: the last one clears it,
+        // and a bit that is left over costs its pool's releasers a look.
+        const ProcessLock lock;
+        // X2 relaxed RMW, no pair: under the process lock.
+        if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) > 1) return;
+    }
+    clear_bit(body, lane.lane);
+}
+
+namespace {
+
+/// One acquisition that may have to wait.
+class Waiter {
+public:
+    Waiter(PoolObject& pool, Want want, const Patience& patience)
+        : pool_{pool},
+          body_{body_of(pool)},
+          cache_{cache_of(pool)},
+          lane_{lane_of(&pool)},
+          want_{want},
+          patience_{patience} {}
+
+    Taken run() {
+        Taken taken = try_once(false);
+        if (is_final(taken)) return taken;
+        if (patience_.deadline <= std::chrono::steady_clock::now()) return give_up(taken);
+        if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled);
+        // With one CPU for both sides spinning is in the way, so it is short.
+        for (int i = 0; i < spins; ++i) {
+            cpu_relax();
+            if (i % 20 == 19) {
+                taken = take_idle(pool_, cache_, false);
+                if (is_final(taken)) return taken;
+            }
+        }
+        if (body_.max_waiters != 0 && waiting_lanes(body_) >= body_.max_waiters) {
+            return not_taken(Outcome::too_many_waiters);
+        }
+        return wait();
+    }
+
+private:
+    static bool is_final(Taken taken) noexcept {
+        return taken.word != 0 || static_cast<Outcome>(taken.index) == Outcome::closed;
+    }
+
+    Taken give_up(Taken last) noexcept {
+        if (patience_.deadline == Deadline::min()) return last;
+        count(body_.timed_out);
+        return not_taken(Outcome::timed_out);
+    }
+
+    Taken try_once(bool every) {
+        Taken taken = take_idle(pool_, cache_, every);
+        if (is_final(taken)) return taken;
+        if (want_ == Want::idle_or_building) {
+            const Taken place = take_empty(body_, cache_.lane);
+            if (is_final(place)) return place;
+        }
+        // Something may be idle but for a hook that this process has.
+        if (hints_of(body_, Hint::dirty).next_leaf(0) == no_index) return taken;
+        Reaped done;
+        settle_pool(pool_, done);
+        if (done.hooks_run == 0) return taken;
+        taken = take_idle(pool_, cache_, every);
+        if (!is_final(taken) && want_ == Want::idle_or_building) {
+            const Taken place = take_empty(body_, cache_.lane);
+            if (is_final(place)) return place;
+        }
+        return taken;
+    }
+
+    Taken wait() {
+        Sleeper sleeper{&pool_, body_.event, patience_};
+        count(body_.waits);
+        Woken woken = Woken::event;
+        Taken taken = not_taken(Outcome::timed_out);
+        for (;;) {
+            // D2 acquire load <- D4, E1: read before the mark.
+            const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
+            announce_wait(body_, lane_);
+            heavy_fence();
+            taken = try_once(woken != Woken::event || body_.capacity <= full_scan_slots);
+            if (is_final(taken)) break;
+            if (sleeper.stop_requested()) {
+                taken = not_taken(Outcome::cancelled);
+                break;
+            }
+            if (sleeper.expired()) {
+                count(body_.timed_out);
+                taken = not_taken(Outcome::timed_out);
+                break;
+            }
+            woken = sleeper.sleep(seen);
+            if (lane_.shared) withdraw_wait(body_, lane_);
+        }
+        withdraw_wait(body_, lane_);
+        if (taken.word != 0) {
+            if (woken == Woken::cap) count(body_.late_wakes);
+        } else {
+            // The wake-up that we may have been given is somebody else's now.
+            wake_for_place(pool_);
+        }
+        return taken;
+    }
+
+    PoolObject& pool_;
+    PoolBody& body_;
+    PoolCache& cache_;
+    const LaneView& lane_;
+    Want want_;
+    const Patience& patience_;
+};
+
+}  // namespace
+
+Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
+    return Waiter{pool, want, patience}.run();
+}
+
+namespace {
+
+/// The right to gather several slots: one lane at a time, or two could wait for each other.
+class Gatherer {
+public:
+    Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
+        : body_{body}, attachment_{attachment}, mine_{std::uint64_t{lane.lane} + 1} {}
+    ~Gatherer() {
+        std::uint64_t mine = mine_;
+        if (!held_) return;
+        // J1 acq_rel RMW -> J2: the next one sees what we gave back.
+        body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_acq_rel,
+                                           std::memory_order_relaxed);
+        // J3 seq_cst RMW, no pair: ordered with D3.
+        body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
+        wake(body_.event, everybody);
+    }
+    Gatherer(const Gatherer&) = delete;
+    Gatherer& operator=(const Gatherer&) = delete;
+
+    bool try_take() noexcept {
+        std::uint64_t nobody = 0;
+        // J2 acq_rel RMW <- J1.
+        held_ = held_ || body_.bulk.compare_exchange_strong(nobody, mine_,
+                                                            std::memory_order_acq_rel,
+                                                            std::memory_order_acquire);
+        if (!held_ && !lane_lives(attachment_, static_cast<std::uint32_t>(nobody - 1))) {
+            // J2 acq_rel RMW <- J1: from a lane that is nobody's any more.
+            held_ = body_.bulk.compare_exchange_strong(nobody, mine_, std::memory_order_acq_rel,
+                                                       std::memory_order_relaxed);
+        }
+        return held_;
+    }
+    void demand_all() noexcept {
+        // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough.
+        body_.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
+    }
+
+private:
+    PoolBody& body_;
+    const Attachment& attachment_;
+    std::uint64_t mine_;
+    bool held_ = false;
+};
+
+}  // namespace
+
+Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
+                       const Patience& patience) {
+    PoolBody& body = body_of(pool);
+    PoolCache& cache = cache_of(pool);
+    const LaneView& lane = lane_of(&pool);
+    Gatherer gatherer{body, *lane.attachment, lane};
+    Sleeper sleeper{&pool, body.event, patience};
+    for (;;) {
+        // D2 acquire load <- D4, E1.
+        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        std::uint64_t got = 0;
+        if (gatherer.try_take()) {
+            gatherer.demand_all();
+            announce_wait(body, lane);
+            heavy_fence();
+            while (got < wanted) {
+                taken[got] = take_idle(pool, cache, body.capacity <= full_scan_slots);
+                if (taken[got].word == 0) break;
+                ++got;
+            }
+        } else {
+            announce_wait(body, lane);
+            heavy_fence();
+        }
+        if (got == wanted) {
+            withdraw_wait(body, lane);
+            return Outcome::ok;
+        }
+        withdraw_wait(body, lane);
+        // None is kept while we wait. Our own returns must not wake us: the event is read after.
+        const bool closed = is_closed(body);
+        for (std::uint64_t i = 0; i < got; ++i) pool_give_back(pool, taken[i], process_epoch());
+        if (closed) return Outcome::closed;
+        if (sleeper.stop_requested()) return Outcome::cancelled;
+        if (sleeper.expired()) {
+            return patience.deadline == Deadline::min() ? Outcome::would_block
+                                                        : Outcome::timed_out;
+        }
+        // D2 acquire load <- D4, E1: unless somebody else came in between, only our returns moved it.
+        const std::uint32_t now = body.event.load(std::memory_order_acquire);
+        sleeper.sleep(now - seen <= got ? now : seen);
+    }
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,62 @@
+// reap.hpp: undoing what the dead have left behind.
+#pragma once
+
+#include <bitset>
+#include <vector>
+
+#include <lagoon/arena_options.hpp>
+#include <lagoon/detail/pool_core.hpp>
+#include <lagoon/detail/value_core.hpp>
+
+#include "attachment.hpp"
+
+namespace lagoon::inline v1::detail {
+
+/// The lanes of one dead member, each with the word that its entry had when the death was proved.
+class DeadLanes {
+public:
+    DeadLanes(const Attachment& attachment, std::uint32_t member, std::uint64_t member_state);
+
+    /// True when `lane` is one of them and its entry still is what it was. To be asked after the
+    /// word that names the lane was loaded, or a new owner of the lane would be robbed.
+    [[nodiscard]] bool names(std::uint32_t lane) const noexcept;
+    /// Gives the thread lanes back.
+    void free_lanes() const noexcept;
+
+private:
+    const Attachment& attachment_;
+    std::uint32_t member_;
+    std::uint64_t member_state_;
+    std::bitset<lane_limit + 1> set_;
+    std::vector<std::uint64_t> states_;
+};
+
+/// Repairs every member that the kernel says is dead. Runs no hook. Under no lock: any number of
+/// repairers may race and die.
+Reaped repair_the_dead(Attachment& attachment) noexcept;
+/// A member's death word is marked: repairs it if the proof is there. `dying` is set while the
+/// proof is still to come.
+Reaped repair_the_marked(Attachment& attachment, bool* dying) noexcept;
+
+/// What this process's own lanes still hold when it leaves: as after a death.
+void repair_own(Attachment& attachment) noexcept;
+
+/// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has.
+void settle_pool(PoolObject& pool, Reaped& done) noexcept;
+
+// One kind each; idempotent, by compare-and-swap only.
+void repair_pool(Attachment& attachment, PoolObject& pool, const DeadLanes& dead,
+                 Reaped& done) noexcept;
+bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
+/// An exiting thread's lock becomes its process's.
+void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane,
+                    std::uint32_t to) noexcept;
+bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept;
+/// Closes the pool; with drain it waits until all is given back first.
+void shut_down_pool(PoolObject& pool, ShutDown mode);
+
+/// Wakes everybody who waits for anything.
+void wake_pool(PoolObject& pool) noexcept;
+void wake_lock(Atomic<std::uint64_t>& word) noexcept;
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,119 @@
+// value.cpp: the wide value's two copies, and waking who waits for a value.
+//
+//   killed                             leaves
+//   before the claim                   nothing
+//   claimed, anywhere in the copying   the old copy is current; the claim is undone by the next
+//                                      writer or by a reaper
+//   after the commit                   the new value
+//   before the wake-up                 a sleeper that the kernel wakes for this death
+#include <algorithm>
+
+#include <lagoon/detail/lane.hpp>
+#include <lagoon/detail/value_core.hpp>
+
+#include "os.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr int spins = 100;
+
+const Atomic<std::uint64_t>* copy_of(const std::uint64_t* copies, std::uint64_t words,
+                                     std::uint64_t which) noexcept {
+    static_assert(sizeof(Atomic<std::uint64_t>) == sizeof(std::uint64_t));
+    return reinterpret_cast<const Atomic<std::uint64_t>*>(copies + (which & 1) * words);
+}
+
+}  // namespace
+
+void read_wide(const ValueCore& core, const std::uint64_t* copies, std::uint64_t words,
+               std::uint64_t* out) noexcept {
+    for (;;) {
+        // V2 acquire load <- V1.
+        const std::uint64_t before = core.selector.load(std::memory_order_acquire);
+        const auto* copy = copy_of(copies, words, before);
+        for (std::uint64_t i = 0; i < words; ++i) {
+            // V3 acquire load <- V4: keeps the second look at the selector behind all words; a
+            // word from a later writer brings that writer's claim into view.
+            out[i] = copy[i].load(std::memory_order_acquire);
+        }
+        // V2 acquire load <- V1.
+        const std::uint64_t after = core.selector.load(std::memory_order_acquire);
+        const std::uint64_t commits =
+            after / selector::one_commit - before / selector::one_commit;
+        // The copy we read is written again only by a claim that follows one more commit.
+        if (commits == 0 || (commits == 1 && (after & selector::claimed_bit) == 0)) return;
+    }
+}
+
+std::uint64_t claim_wide(ValueCore& core) noexcept {
+    const LaneView& lane = lane_of(&core);
+    const Patience patience;
+    for (int i = 0;; ++i) {
+        // V5 acquire load <- V1, E1: what the last writer left; also the event before a sleep.
+        const std::uint32_t seen = core.event.load(std::memory_order_acquire);
+        // V2 acquire load <- V1.
+        std::uint64_t found = core.selector.load(std::memory_order_acquire);
+        if ((found & selector::claimed_bit) == 0) {
+            const std::uint64_t mine = selector::claimed(found, lane.lane);
+            // V1 seq_cst RMW <- V1 -> V2, V3: names the writer; before any word of the copy.
+            if (core.selector.compare_exchange_strong(found, mine, std::memory_order_seq_cst,
+                                                      std::memory_order_acquire)) {
+                return mine;
+            }
+            continue;
+        }
+        if (i < spins) {
+            cpu_relax();
+            continue;
+        }
+        // V6 seq_cst RMW, no pair: the mark; ordered with V1 both ways.
+        core.waiters.exchange(1, std::memory_order_seq_cst);
+        // V7 seq_cst load, no pair: ordered with V6.
+        if (core.selector.load(std::memory_order_seq_cst) == found) {
+            Sleeper{&core, core.event, patience}.sleep(seen);
+        }
+    }
+}
+
+void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, std::uint64_t words,
+                 const std::uint64_t* in) noexcept {
+    auto* copy = const_cast<Atomic<std::uint64_t>*>(copy_of(copies, words, claim ^ 1));
+    for (std::uint64_t i = 0; i < words; ++i) {
+        // V4 release store -> V3: after the claim, for a reader who sees the word.
+        copy[i].store(in[i], std::memory_order_release);
+    }
+    // V1 seq_cst RMW -> V2, V5: the new copy is whole. The claim is ours, so it cannot fail.
+    core.selector.compare_exchange_strong(claim, selector::commit(claim),
+                                          std::memory_order_seq_cst, std::memory_order_relaxed);
+    value_changed(core);
+}
+
+void abandon_wide(ValueCore& core, std::uint64_t claim) noexcept {
+    // V1 seq_cst RMW -> V2, V5: the old copy was current all the time.
+    core.selector.compare_exchange_strong(claim, selector::unclaimed(claim),
+                                          std::memory_order_seq_cst, std::memory_order_relaxed);
+    value_changed(core);
+}
+
+void value_changed(ValueCore& core) noexcept {
+    // W6 seq_cst load, no pair: ordered after W1, W3 or V1, and with the marks W4 and V6.
+    if (core.waiters.load(std::memory_order_seq_cst) == 0) return;
+    // W7 relaxed store, no pair: who still waits marks again after the event has moved.
+    core.waiters.store(0, std::memory_order_relaxed);
+    wake(core.event, everybody);
+}
+
+bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept {
+    // V2 acquire load <- V1.
+    std::uint64_t found = core.selector.load(std::memory_order_acquire);
+    if ((found & selector::claimed_bit) == 0 || !dead.names(selector::lane(found))) return false;
+    // V1 seq_cst RMW -> V2, V5: undone; the old copy was current all the time.
+    return core.selector.compare_exchange_strong(found, selector::unclaimed(found),
+                                                 std::memory_order_seq_cst,
+                                                 std::memory_order_relaxed);
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,104 @@
+// wait.cpp: sleeping on an event word, and on the death words of all other members.
+#include <algorithm>
+#include <array>
+
+#include <lagoon/detail/wait.hpp>
+
+#include "attachment.hpp"
+#include "keeper.hpp"
+#include "os.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::uint64_t first_cap_ns = 50'000'000;
+constexpr std::uint64_t last_cap_ns = 1'000'000'000;
+constexpr std::chrono::microseconds dying_pause{100};  // between a death's hint and its proof
+constexpr std::size_t most_words = 128;
+
+/// Between 3/4 and 5/4, so that many sleepers do not look at the same moment.
+std::uint64_t jittered(std::uint64_t ns, const void* salt) noexcept {
+    const auto mix = reinterpret_cast<std::uintptr_t>(salt) * 0x9e3779b97f4a7c15 ^
+                     static_cast<std::uint64_t>(
+                         std::chrono::steady_clock::now().time_since_epoch().count());
+    return ns - ns / 4 + mix % (ns / 2);
+}
+
+}  // namespace
+
+void Sleeper::Poke::operator()() const noexcept { wake(*event, everybody); }
+
+Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience)
+    : attachment_{lane_of(object).attachment},
+      event_{event},
+      patience_{patience},
+      poke_{patience.stop, Poke{&event}},
+      cap_ns_{first_cap_ns} {}
+
+Sleeper::~Sleeper() = default;
+
+bool Sleeper::expired() const noexcept {
+    return patience_.deadline != for_ever &&
+           std::chrono::steady_clock::now() >= patience_.deadline;
+}
+
+bool Sleeper::arena_closed() const noexcept {
+    // E4 acquire load <- Q1.
+    return attachment_->header->state.load(std::memory_order_acquire) != 0;
+}
+
+Woken Sleeper::sleep(std::uint32_t seen) {
+    Attachment& attachment = *attachment_;
+    bool dying = false;
+    if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
+    std::array<os::Watched, most_words> words;
+    std::size_t count = 0;
+    words[count++] = {&event_, seen};
+    // E2 acquire load <- E1: a new member must be watched, too.
+    words[count] = {&attachment.header->event,
+                    attachment.header->event.load(std::memory_order_acquire)};
+    ++count;
+    const std::uint32_t members = attachment.header->max_members;
+    for (std::uint32_t n = 0; n < members && count < most_words; ++n) {
+        const std::uint32_t i = (n + rotation_) % members;
+        if (i == attachment.member) continue;
+        MemberEntry& entry = attachment.member_entry(i);
+        // E3 acquire load, no pair: the kernel marks it.
+        const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
+        if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
+    }
+    if (members > most_words - 2) rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
+    const auto now = std::chrono::steady_clock::now();
+    const auto cap =
+        now + (dying ? std::chrono::nanoseconds{dying_pause}
+                     : std::chrono::nanoseconds{jittered(cap_ns_, this)});
+    std::size_t which = 0;
+    const os::Slept slept = os::futex_wait_any({words.data(), count},
+                                               std::min(patience_.deadline, cap), &which);
+    switch (slept) {
+        case os::Slept::woken:
+        case os::Slept::changed:
+            if (which <= 1 && slept == os::Slept::woken) return Woken::event;
+            (void)repair_the_marked(attachment, &dying);
+            return Woken::event;
+        case os::Slept::interrupted: return Woken::event;
+        case os::Slept::refused:
+        case os::Slept::timed_out: break;
+    }
+    if (expired()) return Woken::deadline;
+    if (dying) return Woken::event;
+    // The cap guards against lost hints: also against deaths that no keeper could announce.
+    const bool repaired = repair_the_dead(attachment).processes > 0;
+    if (slept == os::Slept::timed_out) cap_ns_ = std::min(cap_ns_ * 2, last_cap_ns);
+    return repaired ? Woken::death : Woken::cap;
+}
+
+void wake(Atomic<std::uint32_t>& event, int sleepers) noexcept {
+    // E1 release RMW -> E2, W5, D2: what changed is seen by who looks again.
+    event.fetch_add(1, std::memory_order_release);
+    os::futex_wake(event, sleepers);
+}
+
+}  // namespace lagoon::inline v1::detail

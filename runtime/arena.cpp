@@ -369,6 +369,9 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
         if (Attachment* known = find_attachment(os::file_of(fd.get()), header.id)) {
             ensure_member_locked(*known);
             ++known->handles;
+            if (request.options.prefault && !known->prefaulted) {
+                known->prefaulted = prefault(known->at(0), known->header->arena_bytes);
+            }
             ::munmap(file.base, file.bytes);
             return known;
         }

@@ -223,6 +223,7 @@ void make_attachments_foreign() noexcept {
         attachment.lock_page = nullptr;
         attachment.keeper = false;
         attachment.creator = false;
+        attachment.prefaulted = false;  // fork copies no page tables of shared mappings
         // X1 relaxed store, no pair: the waiters are the parent's.
         attachment.shared_waiters.store(0, std::memory_order_relaxed);
         return false;
@@ -303,11 +304,10 @@ void drop_handle(Attachment* attachment) noexcept {
         (void)process_epoch();
         const auto gate = gate_for_last(*attachment);
         const ProcessLock lock;
-        if (attachment->handles > 1 || leases_held(*attachment) > 0) {
-            if (attachment->handles > 1) --attachment->handles;
-            return;
-        }
-        detach(*attachment, gate != nullptr);
+        // With leases out the process stays attached without a handle; whoever opens the arena
+        // again can be the last one then.
+        const bool last = attachment->handles == 1 && leases_held(*attachment) == 0;
+        if (last) detach(*attachment, gate != nullptr);
         --attachment->handles;
     } catch (...) {
         // No memory for a path: the process stays attached, and its end is noticed.

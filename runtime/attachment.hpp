@@ -86,7 +86,6 @@ struct Attachment {
 /// What a process keeps of one pool beside its threads' caches.
 struct PoolPrivate {
     ErasedHooks hooks;
-    bool has_hooks = false;
     struct Seen {
         std::uint64_t word = 0;
         std::chrono::steady_clock::time_point first{};

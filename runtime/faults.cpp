@@ -28,9 +28,10 @@ void explain(int signal, siginfo_t* info, void* context) {
     } else if (handler_before.sa_handler != SIG_DFL && handler_before.sa_handler != SIG_IGN) {
         handler_before.sa_handler(signal);
     } else {
-        // Back to the default, under which the faulting instruction ends the process.
-        ::sigaction(signal, &handler_before, nullptr);
+        // Back to the default, under which the faulting instruction ends the process; a signal
+        // that somebody sent does not come again by itself.
         ::signal(signal, SIG_DFL);
+        if (info->si_code <= 0) ::raise(signal);
     }
 }
 

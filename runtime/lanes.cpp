@@ -147,7 +147,7 @@ void thread_exits(void* exiting) noexcept {
             attachment.member_state.load(std::memory_order_acquire) == own->member_state) {
             bool leases = false;
             for (const PoolCache* cache = state->caches; cache != nullptr; cache = cache->next) {
-                leases = leases || (cache->lane == own->view.lane && cache->taken_here() != 0);
+                leases = leases || (cache->lane == own->view.lane && cache->ever_took());
             }
             hand_over(attachment, own->view.lane, leases);
             free_lane(attachment, *own);
@@ -180,7 +180,6 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
         cache->next = std::exchange(thread.caches, cache);
     }
     cache->top = 0;
-    cache->given_back = 0;
     auto* body = reinterpret_cast<PoolBody*>(reinterpret_cast<std::byte*>(&pool) +
                                              pool.body.from_object);
     cache->key = &pool;

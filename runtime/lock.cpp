@@ -116,7 +116,9 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
         detail::cpu_relax();
     }
     const detail::LaneView& lane = detail::lane_of(this);
-    detail::Sleeper sleeper{this, futex_half(word_), patience};
+    // A stop request counts as one change more; a carry out of the half that is lost is no loss.
+    detail::Sleeper sleeper{this, futex_half(word_), patience,
+                            static_cast<std::uint32_t>(one_change)};
     for (;;) {
         // L4 relaxed load, no pair: a guess for L1 and L5.
         std::uint64_t word = word_.load(std::memory_order_relaxed);

@@ -233,6 +233,12 @@ Taken pool_try_acquire(PoolObject& pool) noexcept {
     return take_idle(pool, cache_of(pool), false);
 }
 
+void pool_require_held(Taken taken, std::uint64_t found) noexcept {
+    if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) return;
+    contract_failure("a lease of slot %llu was given back before: it is used twice",
+                     static_cast<unsigned long long>(taken.index));
+}
+
 void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
     announce_free(const_cast<PoolObject&>(pool), index);
 }
@@ -244,10 +250,7 @@ namespace {
 bool lease_word(PoolObject& pool, Taken taken, std::uint64_t epoch, std::uint64_t* word) noexcept {
     if (epoch != process_epoch() || attachment_of(&pool) == nullptr) return false;
     *word = truth_of(body_of(pool), taken.index);
-    if (word::state(*word) != SlotState::held || !word::same_generation(*word, taken.word)) {
-        contract_failure("a lease of slot %llu was given back before: it is used twice",
-                         static_cast<unsigned long long>(taken.index));
-    }
+    pool_require_held(taken, *word);
     return true;
 }
 
@@ -261,10 +264,6 @@ std::uint64_t leave_held(PoolBody& body, std::uint64_t index, std::uint64_t word
     }
 }
 
-void count_given_back(PoolCache& cache, std::uint64_t word) noexcept {
-    if (!cache.shared && word::owner(word) == cache.lane) ++cache.given_back;
-}
-
 }  // namespace
 
 void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
@@ -274,7 +273,6 @@ void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept
     const std::uint64_t left = leave_held(body_of(pool), taken.index, word, [](std::uint64_t w) {
         return word::next(w, SlotState::free);
     });
-    count_given_back(cache, taken.word);
     cache.ring[++cache.top % remembered_slots] = {left, taken.index};
     announce_free(pool, taken.index);
 }
@@ -285,7 +283,6 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
     PoolCache& cache = cache_of(pool);
     PoolBody& body = body_of(pool);
     PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-    count_given_back(cache, taken.word);
     // O11 acquire load <- O12.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
@@ -308,7 +305,6 @@ void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out) 
     PoolBody& body = body_of(pool);
     std::copy_n(value_of(body, taken.index), body.value_bytes, static_cast<std::byte*>(out));
     if (!lease_word(pool, taken, epoch, &word)) return;
-    count_given_back(cache_of(pool), taken.word);
     // Nobody but the holder touches the value or the word: zeroed first, then EMPTY.
     std::fill_n(value_of(body, taken.index), body.value_bytes, std::byte{0});
     leave_held(body, taken.index, word, [](std::uint64_t w) {
@@ -325,9 +321,8 @@ std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch
                       [](std::uint64_t w) { return w & ~word::recovered_bit; });
 }
 
-Held pool_held(PoolObject& pool, Taken taken) noexcept {
-    if (taken.word == 0) return {nullptr, taken, 0};
-    return {&slot_of(body_of(pool), taken.index), taken, process_epoch()};
+SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept {
+    return &slot_of(body_of(pool), index);
 }
 
 SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept {

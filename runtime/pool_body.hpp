@@ -33,14 +33,14 @@ inline HintTree hints_of(PoolBody& body, Hint which) noexcept {
 
 /// The slot's word, as anybody may look at it.
 inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O1 acquire load <- O2, P2.
+    // O1 acquire load <- O2, P2, P5.
     return slot_of(body, index).truth.load(std::memory_order_acquire);
 }
 
 /// One compare-and-swap from `from` to `to`; on failure `from` becomes what was found.
 inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                        std::uint64_t to) noexcept {
-    // O2 seq_cst RMW <- O2, P2 -> O1, O2, P1: ordered with hint bits and demand that follow it.
+    // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
     return slot_of(body, index).truth.compare_exchange_strong(
         from, to, std::memory_order_seq_cst, std::memory_order_acquire);
 }

@@ -281,10 +281,12 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     const Need need = need_of(body, index, dirty);
     if (need == Need::nothing) (void)move_on(pool, index, dirty, SlotState::free);
     if (need == Need::quarantine) (void)move_on(pool, index, dirty, SlotState::quarantined);
-    if (need == Need::check || need == Need::reset || need == Need::destroy) {
-        const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-        if (!own.has_hooks && hook_bits(body) != 0) count(body.hooks_missing);
-    }
+    const ErasedHooks& own = pool_private(*attachment_of(&pool), pool).hooks;
+    const bool missing = (need == Need::check && !own.check) ||
+                         (need == Need::reset && !own.reset) ||
+                         (need == Need::destroy && !own.destroy &&
+                          (hook_bits(body) & hook_destroy) != 0);
+    if (missing) count(body.hooks_missing);
 }
 
 /// A bit that a dead setter may have owed.
@@ -337,7 +339,6 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
     const std::uint64_t bits = (hooks.check ? hook_check : 0) | (hooks.reset ? hook_reset : 0) |
                                (hooks.destroy ? hook_destroy : 0);
     own.hooks = std::move(hooks);
-    own.has_hooks = true;
     // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;

@@ -8,6 +8,7 @@
 //   waiter, woken, before it takes        its own death wakes another sleeper
 //   releaser, before the event or wake    its death wakes a sleeper, who repairs and wakes all
 #include <algorithm>
+#include <utility>
 
 #include <lagoon/error.hpp>
 
@@ -141,6 +142,16 @@ void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
 
 namespace {
 
+/// Something may be idle but for a hook that this process has. The try_ forms run none. True when
+/// it is worth another look.
+bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept {
+    if (patience.deadline == Deadline::min()) return false;
+    if (hints_of(body_of(pool), Hint::dirty).next_leaf(0) == no_index) return false;
+    Reaped done;
+    settle_pool(pool, done);
+    return true;
+}
+
 /// One acquisition that may have to wait.
 class Waiter {
 public:
@@ -189,11 +200,7 @@ private:
             const Taken place = take_empty(body_, cache_.lane);
             if (is_final(place)) return place;
         }
-        // Something may be idle but for a hook that this process has.
-        if (hints_of(body_, Hint::dirty).next_leaf(0) == no_index) return taken;
-        Reaped done;
-        settle_pool(pool_, done);
-        if (done.hooks_run == 0) return taken;
+        if (!settle_dirty(pool_, patience_)) return taken;
         taken = take_idle(pool_, cache_, every);
         if (!is_final(taken) && want_ == Want::idle_or_building) {
             const Taken place = take_empty(body_, cache_.lane);
@@ -304,7 +311,9 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
     const LaneView& lane = lane_of(&pool);
     Gatherer gatherer{body, *lane.attachment, lane};
     Sleeper sleeper{&pool, body.event, patience};
+    bool slept = false;
     for (;;) {
+        (void)settle_dirty(pool, patience);
         // D2 acquire load <- D4, E1.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
         std::uint64_t got = 0;
@@ -332,9 +341,11 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
         if (closed) return Outcome::closed;
         if (sleeper.stop_requested()) return Outcome::cancelled;
         if (sleeper.expired()) {
-            return patience.deadline == Deadline::min() ? Outcome::would_block
-                                                        : Outcome::timed_out;
+            if (patience.deadline == Deadline::min()) return Outcome::would_block;
+            count(body.timed_out);
+            return Outcome::timed_out;
         }
+        if (!std::exchange(slept, true)) count(body.waits);
         // D2 acquire load <- D4, E1: unless somebody else came in between, only our returns moved it.
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
         sleeper.sleep(now - seen <= got ? now : seen);

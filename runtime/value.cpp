@@ -110,8 +110,11 @@ bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept {
     // V2 acquire load <- V1.
     std::uint64_t found = core.selector.load(std::memory_order_acquire);
     if ((found & selector::claimed_bit) == 0 || !dead.names(selector::lane(found))) return false;
-    // V1 seq_cst RMW -> V2, V5: undone; the old copy was current all the time.
-    return core.selector.compare_exchange_strong(found, selector::unclaimed(found),
+    // V1 seq_cst RMW -> V2, V5: undone; the old copy was current all the time. It counts as a
+    // commit: a reader of the copy that the dead was writing, who began before the last commit,
+    // must not take what it read for whole.
+    return core.selector.compare_exchange_strong(found,
+                                                 selector::unclaimed(found) + selector::one_commit,
                                                  std::memory_order_seq_cst,
                                                  std::memory_order_relaxed);
 }

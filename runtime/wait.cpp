@@ -28,13 +28,18 @@ std::uint64_t jittered(std::uint64_t ns, const void* salt) noexcept {
 
 }  // namespace
 
-void Sleeper::Poke::operator()() const noexcept { wake(*event, everybody); }
+void Sleeper::Poke::operator()() const noexcept {
+    // E1 release RMW -> E2, W5, D2: the stop request is seen by who looks again.
+    event->fetch_add(step, std::memory_order_release);
+    os::futex_wake(*event, everybody);
+}
 
-Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience)
+Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience,
+                 std::uint32_t step)
     : attachment_{lane_of(object).attachment},
       event_{event},
       patience_{patience},
-      poke_{patience.stop, Poke{&event}},
+      poke_{patience.stop, Poke{&event, step}},
       cap_ns_{first_cap_ns} {}
 
 Sleeper::~Sleeper() = default;

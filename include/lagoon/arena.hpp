@@ -68,15 +68,18 @@ public:
     }
 
     Arena() noexcept = default;
-    Arena(const Arena& other) noexcept : attachment_{other.attachment_}, root_{other.root_} {
+    Arena(const Arena& other) noexcept
+        : attachment_{other.attachment_}, root_{other.root_}, created_{other.created_} {
         if (attachment_ != nullptr) detail::add_handle(attachment_);
     }
     Arena(Arena&& other) noexcept
         : attachment_{std::exchange(other.attachment_, nullptr)},
-          root_{std::exchange(other.root_, nullptr)} {}
+          root_{std::exchange(other.root_, nullptr)},
+          created_{std::exchange(other.created_, false)} {}
     Arena& operator=(Arena other) noexcept {
         std::swap(attachment_, other.attachment_);
         std::swap(root_, other.root_);
+        std::swap(created_, other.created_);
         return *this;
     }
     /// The last handle of a process detaches it, unless leases are still out.

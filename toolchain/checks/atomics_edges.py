@@ -9,8 +9,8 @@ order, each at the start of a comment line:
     // C4 acquire load <- C2.
     // C6 acq_rel CAS <- C2, C6 -> C6.
 
-Order and kind are the call's. Each edge is told at both ends; the other end is in the same file or,
-when the file has no such tag, in another one. A tag used twice is one end with several places.
+Order and kind are the call's. Each edge is told at both ends, which may lie in two files. A tag used
+more than once is one end with several places; what one of them tells counts for all.
 Nothing but the one door to atomics and the runtime's fences names what lies below them."""
 
 import re
@@ -191,8 +191,7 @@ def check_edges(scans):
     for (path, name), (to, back, line) in sorted(ends.items()):
         for here, there, partners_here in (("->", 1, to), ("<-", 0, back)):
             for partner in sorted(partners_here):
-                places = [(path, partner)] if (path, partner) in ends else \
-                    [place for place in ends if place[1] == partner]
+                places = [place for place in ends if place[1] == partner]
                 if not any(name in ends[place][there] for place in places):
                     other = "<-" if here == "->" else "->"
                     problem = f"{partner} does not say {other} {name}" if places else \

@@ -4,7 +4,8 @@
 //   Progress   take and give back are one compare-and-swap and one store while a thread finds
 //              what it remembers; every other path is in runtime/pool*.cpp
 //   Death      runtime/DESIGN.md, "The pool, window by window"
-//   Edges      P2 -> P1   what a holder wrote into the resource
+//   Edges      P2, P5 -> P1   what a holder wrote into the resource; O1 and O2 are the same words
+//              in runtime/pool_body.hpp
 //              P2 with D1 (pool_wait.cpp): a releaser's store and a waiter's mark cannot miss
 //              each other, by the asymmetric fence
 #pragma once
@@ -104,7 +105,6 @@ struct alignas(cache_line_bytes) PoolCache {
     Atomic<std::uint64_t>* demand;
     Atomic<std::uint64_t>* free_hints; // leaves
     Atomic<std::uint64_t>* acquired;   // my stripe
-    std::uint64_t given_back;          // of leases that my lane took; private
     PoolBody* body;
     std::uint64_t epoch;               // of this process: a fork's child has another
     PoolCache* next;                   // of the same thread
@@ -120,10 +120,10 @@ struct alignas(cache_line_bytes) PoolCache {
 
     std::uint64_t acquired_before;     // my stripe when this cache was made
 
-    /// Leases that this thread took here and has not given back itself.
-    [[nodiscard]] std::uint64_t taken_here() const noexcept {
+    /// Has this thread taken anything here? Then some of it may still be out.
+    [[nodiscard]] bool ever_took() const noexcept {
         // P3 relaxed load, no pair: this thread alone writes its stripe.
-        return acquired->load(std::memory_order_relaxed) - acquired_before - given_back;
+        return acquired->load(std::memory_order_relaxed) != acquired_before;
     }
     [[nodiscard]] LAGOON_ALWAYS_INLINE SlotHead& slot(std::uint64_t index) const noexcept {
         return *reinterpret_cast<SlotHead*>(slots + index * stride);
@@ -148,6 +148,8 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
                        const Patience& patience);
 LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+/// Aborts unless `found` is the lease's word, perhaps handed over by a thread that has ended.
+LAGOON_COLD void pool_require_held(Taken taken, std::uint64_t found) noexcept;
 /// The second half of a release that found a hint or a waiter: never inlined.
 LAGOON_COLD void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept;
 void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch);
@@ -191,7 +193,8 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
                    const ObjectDescription& element, std::uint64_t value_at);
 std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept;
 SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept;
-[[nodiscard]] std::uint64_t process_epoch() noexcept;
+LAGOON_COLD SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept;
+[[nodiscard]] LAGOON_COLD std::uint64_t process_epoch() noexcept;
 
 /// A slot in hand, with all that a lease keeps.
 struct Held {
@@ -199,8 +202,12 @@ struct Held {
     Taken taken;
     std::uint64_t epoch;
 };
-/// Finds the slot of what a slow path took.
-LAGOON_COLD Held pool_held(PoolObject& pool, Taken taken) noexcept;
+/// What a slow path took, with its slot. Slow paths return in registers and take no address of a
+/// lease, or the compiler would keep every lease in memory.
+LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
+    if (taken.word == 0) return {nullptr, taken, 0};
+    return {pool_slot_at(pool, taken.index), taken, process_epoch()};
+}
 
 /// One compare-and-swap that predicts the word this thread left in its most recent slot.
 LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
@@ -210,7 +217,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
         std::uint64_t expected = last.word;
         const std::uint64_t mine = last.word + cache->claim;
         SlotHead& slot = cache->slot(last.index);
-        // P1 acquire RMW <- P2: the resource as its last holder left it.
+        // P1 acquire RMW <- P2, P5, O2: the resource as its last holder left it.
         if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
                                                std::memory_order_relaxed)) [[likely]] {
             --cache->top;
@@ -224,25 +231,27 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
     return pool_held(pool, pool_try_acquire(pool));
 }
 
-/// A HELD word belongs to its owner, who releases it by one store.
+/// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
+/// a load behind the compare-and-swap that took it costs as much as the swap, and a Lease cannot be
+/// given back twice, for it forgets its pool.
 LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
                                               std::uint64_t epoch) noexcept {
     PoolCache* cache = hot.last;
-    if (cache->key != &pool || (taken.word & word::owner_mask) != cache->owner_bits ||
-        !cache->light_store) [[unlikely]] {
+    if (cache->key != &pool || (taken.word & word::owner_mask) != cache->owner_bits) [[unlikely]] {
         return pool_give_back(pool, taken, epoch);
     }
     Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
-    // P5 relaxed load, no pair: our own word, to catch a lease that was given back before.
-    if (truth.load(std::memory_order_relaxed) != taken.word) [[unlikely]] {
-        return pool_give_back(pool, taken, epoch);
-    }
     const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
-    // P2 release store -> P1.
-    truth.store(left, std::memory_order_release);
-    light_fence();
+    if (cache->light_store) [[likely]] {
+        // P2 release store -> P1, O1, O2.
+        truth.store(left, std::memory_order_release);
+        light_fence();
+    } else {
+        // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
+        const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
+        if (before != taken.word) [[unlikely]] pool_require_held(taken, before);
+    }
     cache->ring[++cache->top % remembered_slots] = {left, taken.index};
-    ++cache->given_back;
     // P6 relaxed load, no pair: a hint; its clearing is followed by a heavy fence and a second
     // look at the truth.
     const std::uint64_t hints = cache->free_hints[taken.index / 64].load(std::memory_order_relaxed);

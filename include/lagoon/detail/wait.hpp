@@ -46,7 +46,9 @@ enum class Woken : std::uint32_t {
 /// stop request wake the sleeper.
 class Sleeper {
 public:
-    Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience);
+    /// `step` is what a stop request adds to the event word, where other bits of it mean more.
+    Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience,
+            std::uint32_t step = 1);
     ~Sleeper();
     Sleeper(const Sleeper&) = delete;
     Sleeper& operator=(const Sleeper&) = delete;
@@ -62,6 +64,7 @@ public:
 private:
     struct Poke {
         Atomic<std::uint32_t>* event;
+        std::uint32_t step;
         void operator()() const noexcept;
     };
 

@@ -1,25 +1,20 @@
-// arena.cpp: making, opening, shutting down and removing arenas.
-//
-// Making: an unnamed file, its bytes reserved, the creator's member lock, everything written, and
-// only then the name. A creator killed anywhere leaves nothing.
+// arena.cpp: opening, shutting down and removing arenas.
 //
 // Opening: the file, the shared gate, the name again, the owner, every field, a member entry, and
 // only then the gate's release. Whoever removes a name holds the gate exclusively.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <optional>
 
 #include <lagoon/arena.hpp>
 
 #include "arena_file.hpp"
+#include "arena_request.hpp"
 #include "attachment.hpp"
 #include "construction.hpp"
-#include "fence.hpp"
 #include "lanes.hpp"
 #include "members.hpp"
 #include "process_state.hpp"
@@ -29,138 +24,6 @@
 namespace lagoon::inline v1::detail {
 
 namespace {
-
-constexpr std::uint64_t reserve_piece = std::uint64_t{64} << 20;
-constexpr int attempts = 1000;  // each failed one means that somebody else got on
-
-/// Everything that one call of create or open knows.
-struct Request {
-    std::string name;
-    std::string directory;
-    std::string path;
-    std::string what;
-    const ArenaOptions& options;
-    const RootType& root;
-};
-
-/// Where everything lies in a new file.
-struct Plan {
-    std::uint32_t lanes = 0;
-    std::uint64_t members_offset = 0;
-    std::uint64_t lanes_offset = 0;
-    std::uint64_t directory_offset = 0;
-    std::uint64_t root_offset = 0;
-    std::uint64_t storage_offset = 0;
-    std::uint64_t storage_bytes = 0;
-    std::uint64_t total = 0;
-};
-
-Plan make_plan(const Request& request, const Construction& scratch) {
-    const ArenaOptions& options = request.options;
-    if (options.max_processes == 0 || options.max_threads == 0 ||
-        options.max_processes + options.max_threads > lane_limit) {
-        throw Error{Errc::invalid_argument,
-                    request.what + ": max_processes (" +
-                        std::to_string(options.max_processes.value) + ") and max_threads (" +
-                        std::to_string(options.max_threads.value) +
-                        ") must each be at least 1 and together at most " +
-                        std::to_string(lane_limit)};
-    }
-    Plan plan;
-    plan.lanes = static_cast<std::uint32_t>(options.max_processes + options.max_threads);
-    plan.members_offset = page_bytes;
-    plan.lanes_offset = plan.members_offset + options.max_processes * sizeof(MemberEntry);
-    plan.directory_offset = plan.lanes_offset + options.max_threads * sizeof(LaneEntry);
-    const std::uint64_t align = std::max<std::uint64_t>(request.root.align, cache_line_bytes);
-    if (align > page_bytes) {
-        throw Error{Errc::bad_layout, request.what + ": the struct's alignment is over " +
-                                          std::to_string(page_bytes) + " bytes"};
-    }
-    plan.root_offset =
-        round_up(plan.directory_offset + scratch.directory().size() * sizeof(DirectoryEntry),
-                 align);
-    plan.storage_offset = round_up(plan.root_offset + request.root.bytes, page_bytes);
-    plan.storage_bytes = scratch.storage_bytes();
-    plan.total = round_up(plan.storage_offset + plan.storage_bytes, page_bytes);
-    return plan;
-}
-
-std::uint32_t lanes_of(const ArenaOptions& options) {
-    return static_cast<std::uint32_t>(options.max_processes + options.max_threads);
-}
-
-/// An unnamed file in the directory, all of its bytes backed by memory.
-os::Fd make_unnamed_file(const Request& request, std::uint64_t bytes) {
-    require_memory_room(bytes, request.what);
-    os::Fd fd{::open(request.directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
-    if (!fd) {
-        const int error = errno;
-        const std::string where = request.what + ": directory " + request.directory;
-        if (error == EOPNOTSUPP || error == EISDIR) {
-            throw Error{Errc::not_supported,
-                        where + " is on a file system without unnamed files (O_TMPFILE); use a "
-                                "tmpfs such as /dev/shm",
-                        error};
-        }
-        const bool denied = error == EACCES || error == EPERM || error == EROFS;
-        throw Error{denied ? Errc::not_permitted : Errc::system,
-                    where + " takes no new file: " + os::error_text(error) +
-                        "; ArenaOptions::directory or LAGOON_DIR name another",
-                    error};
-    }
-    for (std::uint64_t done = 0; done < bytes;) {
-        const std::uint64_t piece = std::min(bytes - done, reserve_piece);
-        const int error = ::posix_fallocate(fd.get(), static_cast<off_t>(done),
-                                            static_cast<off_t>(piece));
-        if (error == EINTR) continue;
-        if (error != 0) {
-            struct statvfs space {};
-            const bool known = ::fstatvfs(fd.get(), &space) == 0;
-            throw Error{error == ENOSPC || error == EFBIG || error == ENOMEM ? Errc::no_space
-                                                                             : Errc::system,
-                        request.what + ": needs " + std::to_string(bytes) + " bytes in " +
-                            request.directory + ", which has " +
-                            (known ? std::to_string(space.f_bavail * space.f_frsize + done)
-                                   : std::string{"fewer"}) +
-                            " free: " + os::error_text(error) +
-                            "; make the arena smaller, remove others (lagoon ls), or enlarge "
-                            "the tmpfs",
-                        error};
-        }
-        done += piece;
-    }
-    // The umask has no say.
-    if (::fchmod(fd.get(), static_cast<mode_t>(request.options.mode & 07777)) != 0) {
-        throw Error{Errc::system, request.what + ": fchmod", errno};
-    }
-    return fd;
-}
-
-void write_header(ArenaHeader& header, const Request& request, const Plan& plan,
-                  const std::vector<DirectoryEntry>& directory) {
-    header.magic = arena_magic;
-    header.version = format_version;
-    header.byte_order = byte_order_mark;
-    header.header_bytes = page_bytes;
-    header.arena_bytes = plan.total;
-    os::random_bytes(header.id.data(), sizeof header.id);
-    header.boot_id = boot_id();
-    const bool light = request.options.ownership != Ownership::symmetric && register_for_fences();
-    header.flags = (request.options.lifetime == Lifetime::scoped ? flag_scoped : 0) |
-                   (light ? flag_light_store : 0);
-    header.max_members = static_cast<std::uint32_t>(request.options.max_processes);
-    header.max_lanes = plan.lanes;
-    header.directory_count = static_cast<std::uint32_t>(directory.size());
-    header.members_offset = plan.members_offset;
-    header.lanes_offset = plan.lanes_offset;
-    header.directory_offset = plan.directory_offset;
-    header.root_offset = plan.root_offset;
-    header.root_bytes = request.root.bytes;
-    header.storage_offset = plan.storage_offset;
-    header.created_realtime_ns = os::realtime_ns();
-    header.creator_pid = os::process_id();
-    copy_text(header.name.data(), header.name.size(), request.name);
-}
 
 /// Touches every page, so that later accesses do not fault. Best effort on old kernels.
 bool prefault(std::byte* base, std::uint64_t bytes) noexcept {
@@ -173,7 +36,8 @@ bool prefault(std::byte* base, std::uint64_t bytes) noexcept {
 #endif
 }
 
-/// Under the process lock. Undone by `abandon` when something later throws.
+}  // namespace
+
 Attachment& adopt_mapping(const Request& request, os::Fd fd, std::byte* base,
                           std::uint64_t bytes) {
     Attachment& attachment = *new_attachment();
@@ -199,124 +63,11 @@ void abandon(Attachment& attachment) noexcept {
     ::close(attachment.fd.exchange(-1, std::memory_order_acq_rel));
 }
 
-/// The arena, complete and attached, but without a name.
-Attachment& build(const Request& request) {
-    Construction scratch{request.root, lanes_of(request.options)};
-    scratch.run(request.what);
-    const Plan plan = make_plan(request, scratch);
-    os::Fd fd = make_unnamed_file(request, plan.total);
-    void* at = ::mmap(nullptr, plan.total, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-    if (at == MAP_FAILED) {
-        throw Error{Errc::system,
-                    request.what + ": cannot map " + std::to_string(plan.total) +
-                        " bytes: " + os::error_text(errno),
-                    errno};
-    }
-    auto* base = static_cast<std::byte*>(at);
-    auto& header = *reinterpret_cast<ArenaHeader*>(base);
-    write_header(header, request, plan, scratch.directory());
-    Attachment* attachment = nullptr;
-    {
-        const ProcessLock lock;
-        attachment = &adopt_mapping(request, std::move(fd), base, plan.total);
-    }
-    try {
-        {
-            const ProcessLock lock;
-            join_arena(*attachment);
-            attachment->creator = true;
-        }
-        Construction real{request.root,     plan.lanes,          base,
-                          plan.root_offset, plan.storage_offset, plan.storage_bytes};
-        real.run(request.what);
-        const auto& ours = real.directory();
-        try {
-            require_same_directory(request.name, ours.data(), ours.size(),
-                                   scratch.directory().data(), scratch.directory().size(),
-                                   "the constructor's second run", "its first");
-            for (std::size_t i = 0; i < ours.size(); ++i) {
-                if (ours[i].extent != scratch.directory()[i].extent) {
-                    throw Error{Errc::layout_mismatch,
-                                std::string{"the extent of '"} + ours[i].name.data() + "' differs"};
-                }
-            }
-        } catch (const Error& error) {
-            throw Error{Errc::bad_layout,
-                        request.what + ": the struct's constructor is not deterministic: " +
-                            error.what()};
-        }
-        std::memcpy(base + plan.directory_offset, ours.data(),
-                    ours.size() * sizeof(DirectoryEntry));
-        header.checksum = checksum_of(header, ours.data());
-        if (request.root.on_create) request.root.on_create(attachment->root());
-    } catch (...) {
-        const ProcessLock lock;
-        abandon(*attachment);
-        throw;
-    }
-    return *attachment;
+std::uint32_t lanes_of(const ArenaOptions& options) {
+    return static_cast<std::uint32_t>(options.max_processes + options.max_threads);
 }
 
-enum class Named { yes, taken };
-
-/// One instruction decides: the name leads to us or to somebody else.
-Named give_name(const Request& request, Attachment& attachment) {
-    const int fd = sound_fd(attachment);
-    const std::string self = "/proc/self/fd/" + std::to_string(fd);
-    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, request.path.c_str(), AT_SYMLINK_FOLLOW) == 0 ||
-        (errno == ENOENT &&
-         ::linkat(fd, "", AT_FDCWD, request.path.c_str(), AT_EMPTY_PATH) == 0)) {
-        return Named::yes;
-    }
-    if (errno == EEXIST) return Named::taken;
-    const int error = errno;
-    throw Error{error == EACCES || error == EPERM || error == EROFS ? Errc::not_permitted
-                : error == ENOSPC                                   ? Errc::no_space
-                                                                    : Errc::system,
-                request.what + ": cannot give it the name " + request.path + ": " +
-                    os::error_text(error),
-                error};
-}
-
-/// True when the name is free or was that of a stale arena and now is free.
-bool clear_stale_name(const Request& request) {
-    if (os::file_at(request.path) == os::FileId{}) return true;
-    try {
-        return remove_if_stale(request.path, request.options.owner, request.what) ||
-               os::file_at(request.path) == os::FileId{};
-    } catch (const Error& error) {
-        throw Error{Errc::name_taken, request.what + " cannot be created, because of what has its "
-                                                     "name already: " +
-                                          error.what()};
-    }
-}
-
-[[noreturn]] void throw_taken(const Request& request) {
-    throw Error{Errc::name_taken,
-                request.what + " exists already, as " + request.path +
-                    ": open it, choose another name, or remove it (lagoon rm " + request.name +
-                    "). An arena at namespace scope is created by every worker, too"};
-}
-
-Attachment* create(const Request& request) {
-    if (!clear_stale_name(request)) throw_taken(request);
-    Attachment& attachment = build(request);
-    try {
-        for (int i = 0; i < attempts; ++i) {
-            if (give_name(request, attachment) == Named::yes) {
-                const ProcessLock lock;
-                attachment.handles = 1;
-                return &attachment;
-            }
-            if (!clear_stale_name(request)) break;
-        }
-        throw_taken(request);
-    } catch (...) {
-        const ProcessLock lock;
-        abandon(attachment);
-        throw;
-    }
-}
+namespace {
 
 void require_same_struct(const Request& request, const Construction& scratch,
                          const std::byte* base) {
@@ -393,7 +144,7 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
 
 /// Null when there is no such arena (any more).
 Attachment* try_open(const Request& request, const Construction* scratch) {
-    for (int i = 0; i < attempts; ++i) {
+    for (int i = 0; i < name_attempts; ++i) {
         os::Fd fd = open_arena_file(request.path, true, request.what);
         if (!fd) return nullptr;
         require_owner(fd.get(), request.options.owner, request.what);
@@ -402,7 +153,7 @@ Attachment* try_open(const Request& request, const Construction* scratch) {
         if (stale) (void)remove_name(request.path, fd.get(), false, request.what);
     }
     throw Error{Errc::busy, request.what + ": its name changed hands " +
-                                std::to_string(attempts) + " times while it was being opened"};
+                                std::to_string(name_attempts) + " times while it was being opened"};
 }
 
 Attachment* open(const Request& request, const Construction* scratch) {
@@ -424,18 +175,18 @@ Attachment* open_typed(const Request& request) {
 Attachment* open_or_create(const Request& request, bool* created) {
     Construction scratch{request.root, lanes_of(request.options)};
     scratch.run(request.what);
-    for (int i = 0; i < attempts; ++i) {
+    for (int i = 0; i < name_attempts; ++i) {
         *created = false;
         if (Attachment* attachment = try_open(request, &scratch)) return attachment;
         try {
             *created = true;
-            return create(request);
+            return create_arena(request);
         } catch (const Error& error) {
             if (error.errc() != Errc::name_taken) throw;
         }
     }
     throw Error{Errc::busy, request.what + ": its name came and went " +
-                                std::to_string(attempts) + " times"};
+                                std::to_string(name_attempts) + " times"};
 }
 
 Request make_request(std::string_view name, const ArenaOptions& options, const RootType& root) {
@@ -470,7 +221,7 @@ Attachment* attach(OpenMode mode, std::string_view name, const ArenaOptions& opt
     switch (mode) {
         case OpenMode::create:
             made = true;
-            return create(request);
+            return create_arena(request);
         case OpenMode::open:
             made = false;
             attachment = open_typed(request);
@@ -514,7 +265,7 @@ bool remove(std::string_view name, const OpenOptions& options) {
     const std::string path =
         detail::arena_path(detail::arena_directory(options.directory), name);
     const std::string what = "arena '" + std::string{name} + "'";
-    for (int i = 0; i < detail::attempts; ++i) {
+    for (int i = 0; i < detail::name_attempts; ++i) {
         const os::Fd fd = detail::open_arena_file(path, true, what);
         if (!fd) return false;
         detail::require_owner(fd.get(), options.owner, what);

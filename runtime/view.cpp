@@ -58,14 +58,11 @@ std::string what_of(std::string_view name) { return "arena '" + std::string{name
                                          " with a living member; see `lagoon ls`"};
 }
 
-/// The file of a living or persistent arena; stale ones go. Invalid when there is none.
-os::Fd open_living(std::string_view name, const std::string& path, bool writable,
-                   std::int64_t owner) {
-    const std::string what = what_of(name);
-    if (writable) (void)remove_if_stale(path, owner, what);
-    os::Fd fd = open_arena_file(path, writable, what);
-    if (fd) require_owner(fd.get(), owner, what);
-    return fd;
+/// A scoped arena that nobody is left in.
+bool is_left(int fd, const std::byte* base) {
+    const auto& header = *reinterpret_cast<const ArenaHeader*>(base);
+    const auto* members = reinterpret_cast<const MemberEntry*>(base + header.members_offset);
+    return (header.flags & flag_scoped) != 0 && life_of(fd, header, members) == Life::nobody;
 }
 
 }  // namespace
@@ -85,11 +82,21 @@ ArenaView ArenaView::open(std::string_view name, const ViewOptions& options) {
         state->bytes = state->attachment->header->arena_bytes;
         return ArenaView{std::move(state)};
     }
-    state->fd = open_living(name, path, false, options.owner);
+    const std::string what = what_of(name);
+    state->fd = open_arena_file(path, false, what);
     if (!state->fd) throw_absent(name, path);
-    const MappedFile file = map_arena_file(state->fd.get(), false, what_of(name));
+    require_owner(state->fd.get(), options.owner, what);
+    const MappedFile file = map_arena_file(state->fd.get(), false, what);
     state->base = file.base;
     state->bytes = file.bytes;
+    if (is_left(state->fd.get(), state->base)) {
+        try {
+            (void)remove_if_stale(path, options.owner, what);
+        } catch (const Error&) {
+            // Not ours to remove; it is no less absent.
+        }
+        throw_absent(name, path);
+    }
     return ArenaView{std::move(state)};
 }
 
@@ -197,14 +204,9 @@ std::vector<ArenaListing> list_arenas(const std::string& directory) {
             os::Fd fd = open_arena_file(path, false, what);
             if (!fd) continue;
             const MappedFile file = map_arena_file(fd.get(), false, what);
-            const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
-            const bool nobody =
-                (header.flags & flag_scoped) != 0 &&
-                life_of(fd.get(), header,
-                        reinterpret_cast<MemberEntry*>(file.base + header.members_offset)) ==
-                    Life::nobody;
+            const bool left = is_left(fd.get(), file.base);
             ::munmap(file.base, file.bytes);
-            if (nobody && remove_if_stale(path, -1, what)) continue;
+            if (left && remove_if_stale(path, -1, what)) continue;
         } catch (const Error& error) {
             listing.problem = error.what();
         }

@@ -91,6 +91,7 @@ struct PoolPrivate {
         std::chrono::steady_clock::time_point first{};
     };
     std::vector<Seen> seen;  // by slot, for snapshot's ages
+    std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
 };
 
 /// As attach(open), without comparing a struct.

@@ -213,7 +213,7 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
     return not_taken(Outcome::at_capacity);
 }
 
-void announce_free(PoolObject& pool, std::uint64_t index) noexcept {
+void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcept {
     PoolBody& body = body_of(pool);
     HintTree hints = hints_of(body, Hint::free);
     if (!hints.test(index)) {
@@ -224,8 +224,14 @@ void announce_free(PoolObject& pool, std::uint64_t index) noexcept {
     // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
     if (body.demand.load(std::memory_order_seq_cst) != 0) wake_for_idle(pool);
     if (is_closed(body)) {
-        const std::uint64_t word = truth_of(body, index);
-        if (word::state(word) == SlotState::free) (void)empty_slot(pool, index, word);
+        std::uint64_t word = truth_of(body, index);
+        if (word::state(word) != SlotState::free) return;
+        if (closed == Closed::shut_down) {
+            (void)empty_slot(pool, index, word);
+        } else if (move_truth(body, index, word,
+                              word::next_dirty(word, DirtyReason::must_destroy))) {
+            hints_of(body, Hint::dirty).set(index);
+        }
     }
 }
 
@@ -286,10 +292,11 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
     // O11 acquire load <- O12.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
-        leave_held(body, taken.index, word, [](std::uint64_t w) {
-            return word::next_dirty(w, DirtyReason::must_destroy);
-        });
-        count(body.hooks_missing);
+        const std::uint64_t dirty =
+            leave_held(body, taken.index, word, [](std::uint64_t w) {
+                return word::next_dirty(w, DirtyReason::must_destroy);
+            });
+        count_missing(pool, taken.index, dirty);
         hints_of(body, Hint::dirty).set(taken.index);
         wake_for_place(pool);
         return;

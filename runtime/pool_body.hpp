@@ -63,8 +63,11 @@ inline bool is_closed(const PoolBody& body) noexcept {
 Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept;
 /// EMPTY to BUILDING.
 Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept;
-/// A slot just became FREE: hint bit, then whoever waits.
-void announce_free(PoolObject& pool, std::uint64_t index) noexcept;
+/// A slot just became FREE: hint bit, then whoever waits. In a closed pool the resource is shut
+/// down, or is left DIRTY where the caller must run no code and take no lock.
+enum class Closed { shut_down, leave_dirty };
+void announce_free(PoolObject& pool, std::uint64_t index,
+                   Closed closed = Closed::shut_down) noexcept;
 void count_acquired(PoolCache& cache) noexcept;
 
 // pool_wait.cpp
@@ -76,6 +79,8 @@ void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
 
 // pool_maintain.cpp
+/// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.
+void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept;
 /// The slot is CLOSING and ours: destroy (where this process has it), zero bytes, EMPTY.
 void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept;
 /// FREE or another state at rest to CLOSING and on to EMPTY; false when it was not as expected.

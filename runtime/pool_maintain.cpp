@@ -10,6 +10,8 @@
 //                                       lease's generation
 //   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
 #include <algorithm>
+#include <new>
+#include <utility>
 
 #include <lagoon/error.hpp>
 
@@ -65,6 +67,16 @@ bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
 
 }  // namespace
 
+void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept {
+    PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
+    const ProcessLock lock;
+    try {
+        if (std::exchange(own.left_dirty[index], dirty) == dirty) return;
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): counted once too often
+    }
+    count(body_of(pool).hooks_missing);
+}
+
 void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept {
     PoolBody& body = body_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
@@ -86,15 +98,12 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
         // Only a process with the hook may end this resource.
         if (word::state(expected) == SlotState::dirty &&
             word::reason(expected) == DirtyReason::must_destroy) {
+            count_missing(pool, index, expected);
             return false;
         }
-        const bool recovered = word::recovered(expected);
         const std::uint64_t dirty = word::next_dirty(expected, DirtyReason::must_destroy);
-        if (!move_truth(body, index, expected,
-                        recovered ? dirty : dirty & ~word::recovered_bit)) {
-            return false;
-        }
-        count(body.hooks_missing);
+        if (!move_truth(body, index, expected, dirty)) return false;
+        count_missing(pool, index, dirty);
         hints_of(body, Hint::dirty).set(index);
         return false;
     }
@@ -162,11 +171,12 @@ Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
 }
 
 /// At rest to at rest: no code has to run.
-bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotState to) noexcept {
+bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotState to,
+             Closed closed = Closed::shut_down) noexcept {
     PoolBody& body = body_of(pool);
     if (!move_truth(body, index, word, word::next(word, to))) return false;
     if (to == SlotState::free) {
-        announce_free(pool, index);
+        announce_free(pool, index, closed);
     } else {
         count(body.quarantines);
         wake_for_place(pool);
@@ -197,18 +207,21 @@ bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word,
                  Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
     const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-    switch (need_of(body, index, word)) {
+    const Need need = need_of(body, index, word);
+    switch (need) {
         case Need::nothing: return move_on(pool, index, word, SlotState::free);
         case Need::quarantine: return move_on(pool, index, word, SlotState::quarantined);
         case Need::destroy: return empty_slot(pool, index, word, &done);
         case Need::check:
-            if (!own.hooks.check) return false;
-            run_check(pool, index, word, own.hooks.check, done);
-            return true;
-        case Need::reset:
-            if (!own.hooks.reset) return false;
-            run_check(pool, index, word, own.hooks.reset, done);
-            return true;
+        case Need::reset: {
+            const auto& hook = need == Need::check ? own.hooks.check : own.hooks.reset;
+            if (hook) {
+                run_check(pool, index, word, hook, done);
+                return true;
+            }
+            count_missing(pool, index, word);
+            break;
+        }
     }
     return false;
 }
@@ -279,14 +292,10 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     hints_of(body, Hint::dirty).set(index);
     // What needs no code at all goes on at once.
     const Need need = need_of(body, index, dirty);
-    if (need == Need::nothing) (void)move_on(pool, index, dirty, SlotState::free);
+    if (need == Need::nothing) {
+        (void)move_on(pool, index, dirty, SlotState::free, Closed::leave_dirty);
+    }
     if (need == Need::quarantine) (void)move_on(pool, index, dirty, SlotState::quarantined);
-    const ErasedHooks& own = pool_private(*attachment_of(&pool), pool).hooks;
-    const bool missing = (need == Need::check && !own.check) ||
-                         (need == Need::reset && !own.reset) ||
-                         (need == Need::destroy && !own.destroy &&
-                          (hook_bits(body) & hook_destroy) != 0);
-    if (missing) count(body.hooks_missing);
 }
 
 /// A bit that a dead setter may have owed.
@@ -307,9 +316,8 @@ void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexc
 
 }  // namespace
 
-void repair_pool(Attachment& attachment, PoolObject& pool, const DeadLanes& dead,
-                 Reaped& done) noexcept {
-    (void)attachment;
+// Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
+void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         const std::uint64_t word = truth_of(body, index);
@@ -329,8 +337,6 @@ void repair_pool(Attachment& attachment, PoolObject& pool, const DeadLanes& dead
         // J3 seq_cst RMW, no pair: ordered with D3.
         body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
     }
-    // Slots that wait for nothing but memory being zeroed: no process has a destroy hook.
-    if ((hook_bits(body) & hook_destroy) == 0) settle_pool(pool, done);
 }
 
 void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {

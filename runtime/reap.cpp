@@ -54,7 +54,7 @@ namespace {
 /// Every word that names one of the lanes, then a wake-up for whoever the dead could have owed one.
 void repair_objects(Attachment& attachment, const DeadLanes& dead, Reaped& done) noexcept {
     attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        repair_pool(attachment, *reinterpret_cast<PoolObject*>(object), dead, done);
+        repair_pool(*reinterpret_cast<PoolObject*>(object), dead, done);
     });
     attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
         if (repair_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), dead)) ++done.locks;

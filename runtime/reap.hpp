@@ -45,8 +45,7 @@ void repair_own(Attachment& attachment) noexcept;
 void settle_pool(PoolObject& pool, Reaped& done) noexcept;
 
 // One kind each; idempotent, by compare-and-swap only.
-void repair_pool(Attachment& attachment, PoolObject& pool, const DeadLanes& dead,
-                 Reaped& done) noexcept;
+void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept;
 bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
 /// An exiting thread's lock becomes its process's.
 void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane,

@@ -1,0 +1,68 @@
+// pools.hpp: what tests of pools share: a pool's words, built and read by hand.
+#pragma once
+
+#include <lagoon/arena.hpp>
+#include <lagoon/pool.hpp>
+
+#include "support/arenas.hpp"
+
+#if defined(__SANITIZE_THREAD__)
+#define LAGOON_TEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LAGOON_TEST_TSAN 1
+#endif
+#endif
+namespace support {
+
+namespace word = lagoon::detail::word;
+using lagoon::detail::SlotState;
+
+#ifdef LAGOON_TEST_TSAN
+constexpr bool under_tsan = true;
+#else
+constexpr bool under_tsan = false;
+#endif
+
+template <class T>
+lagoon::detail::PoolObject& object_of(lagoon::Pool<T>& pool) {
+    return reinterpret_cast<lagoon::detail::PoolObject&>(pool);
+}
+template <class T>
+lagoon::detail::PoolBody& body_of(lagoon::Pool<T>& pool) {
+    auto& object = object_of(pool);
+    return *reinterpret_cast<lagoon::detail::PoolBody*>(reinterpret_cast<char*>(&object) +
+                                                        object.body.from_object);
+}
+template <class T>
+std::uint64_t truth_of(lagoon::Pool<T>& pool, std::uint64_t index) {
+    // Y1 acquire load <- Y2, O2, P2.
+    return lagoon::detail::pool_slot(object_of(pool), index).truth.load(std::memory_order_acquire);
+}
+template <class T>
+void set_truth(lagoon::Pool<T>& pool, std::uint64_t index, std::uint64_t truth) {
+    // Y2 release store -> Y1, O1.
+    lagoon::detail::pool_slot(object_of(pool), index).truth.store(truth, std::memory_order_release);
+}
+template <class T>
+SlotState state_of(lagoon::Pool<T>& pool, std::uint64_t index) {
+    return word::state(truth_of(pool, index));
+}
+
+/// Repairs until the deaths of `processes` were found; what was done, summed up.
+template <class Root>
+lagoon::Reaped reap_dead(const lagoon::Arena<Root>& arena, std::uint64_t processes = 1) {
+    lagoon::Reaped done;
+    wait_until([&] {
+        done += arena.reap();
+        return done.processes >= processes;
+    });
+    return done;
+}
+
+/// Sleeps until somebody kills this process.
+[[noreturn]] inline void wait_for_death() {
+    for (;;) ::pause();
+}
+
+}  // namespace support

@@ -189,10 +189,26 @@ Attachment* open_or_create(const Request& request, bool* created) {
                                 std::to_string(name_attempts) + " times"};
 }
 
+/// Before anything is computed from the numbers.
+void require_lanes(const ArenaOptions& options, std::string_view name) {
+    const std::uint64_t processes = options.max_processes;
+    const std::uint64_t threads = options.max_threads;
+    if (processes >= 1 && threads >= 1 && processes <= lane_limit &&
+        threads <= lane_limit - processes) {
+        return;
+    }
+    throw Error{Errc::invalid_argument,
+                "arena '" + std::string{name} + "': max_processes (" + std::to_string(processes) +
+                    ") and max_threads (" + std::to_string(threads) +
+                    ") must each be at least 1 and together at most " +
+                    std::to_string(lane_limit)};
+}
+
 Request make_request(std::string_view name, const ArenaOptions& options, const RootType& root) {
     require_started_properly();
     require_arena_name(name);
-    (void)process_epoch();
+    require_lanes(options, name);
+    prepare_process();
     const std::string directory = arena_directory(options.directory);
     return {std::string{name},
             directory,

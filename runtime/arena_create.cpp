@@ -39,15 +39,6 @@ struct Plan {
 
 Plan make_plan(const Request& request, const Construction& scratch) {
     const ArenaOptions& options = request.options;
-    if (options.max_processes == 0 || options.max_threads == 0 ||
-        options.max_processes + options.max_threads > lane_limit) {
-        throw Error{Errc::invalid_argument,
-                    request.what + ": max_processes (" +
-                        std::to_string(options.max_processes.value) + ") and max_threads (" +
-                        std::to_string(options.max_threads.value) +
-                        ") must each be at least 1 and together at most " +
-                        std::to_string(lane_limit)};
-    }
     Plan plan;
     plan.lanes = static_cast<std::uint32_t>(options.max_processes + options.max_threads);
     plan.members_offset = page_bytes;

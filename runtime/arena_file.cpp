@@ -173,7 +173,8 @@ Gate::Gate(int fd, os::LockKind kind, const std::string& what)
     }
 }
 
-Gate::~Gate() = default;  // closing the description unlocks
+// Not left to the closing: a child that another thread forked meanwhile has the description, too.
+Gate::~Gate() { os::unlock_byte(description_.get(), gate_byte); }
 
 os::Fd open_arena_file(const std::string& path, bool writable, const std::string& what) {
     const int flags = (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;

@@ -12,7 +12,7 @@
 
 namespace lagoon::inline v1::detail {
 
-/// Letters, digits, '.', '_', '-'; not empty, not too long, not only dots. Throws bad_name.
+/// Letters, digits, '.', '_', '-'; not empty, not too long. Throws bad_name.
 void require_arena_name(std::string_view name);
 /// The option, else LAGOON_DIR, else /dev/shm.
 [[nodiscard]] std::string arena_directory(const std::string& option);

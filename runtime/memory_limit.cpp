@@ -2,6 +2,7 @@
 //
 // A full tmpfs refuses; a full memory cgroup kills. So the limits and usages of this process's
 // cgroup and its ancestors are read first, in both versions of the interface.
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <sstream>
@@ -32,12 +33,16 @@ std::uint64_t reclaimable(const std::string& directory) {
     std::string key;
     std::uint64_t number = 0;
     std::uint64_t sum = 0;
+    std::uint64_t totals = 0;
     while (lines >> key >> number) {
+        // Version 1 counts a group's descendants under names of their own, as its usage does.
+        const bool total = key == "total_inactive_file" || key == "total_active_file";
+        if (total) totals += number;
         if (key == "inactive_file" || key == "active_file" || key == "slab_reclaimable") {
             sum += number;
         }
     }
-    return sum;
+    return std::max(sum, totals);
 }
 
 void check_directory(const std::string& directory, const char* limit_file, const char* usage_file,

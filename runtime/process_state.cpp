@@ -122,6 +122,11 @@ void begin_epoch(Control& wiped) noexcept {
 ProcessLock::ProcessLock() noexcept { lock_mutex(control().mutex); }
 ProcessLock::~ProcessLock() { unlock_mutex(ordinary.control->mutex); }
 
+void prepare_process() {
+    (void)control();
+    (void)process_epoch();
+}
+
 std::uint64_t process_epoch() noexcept {
     Control& wiped = control();
     // M10 acquire load <- M9.

@@ -22,6 +22,10 @@ public:
 /// A first call in a forked child makes all attachments foreign there.
 std::uint64_t process_epoch() noexcept;
 
+/// To be called before anything else here: throws not_supported when the kernel refuses what
+/// forks are told apart by.
+void prepare_process();
+
 /// Zeroed memory that a forked child finds zeroed again. Never given back to the system; an
 /// address is never handed out again in a child that its parent has used.
 void* wiped_allocate(std::size_t bytes);

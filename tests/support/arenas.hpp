@@ -145,7 +145,7 @@ template <class Body>
 class Child {
 public:
     template <class Body>
-    explicit Child(Body&& body) : pid_{::fork()} {
+    explicit Child(Body&& body) : pid_{flush_and_fork()} {
         if (pid_ == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             for (const int signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, SIG_DFL);
@@ -179,6 +179,12 @@ public:
     }
 
 private:
+    /// What is buffered here is not to be written twice.
+    static pid_t flush_and_fork() {
+        std::fflush(nullptr);
+        return ::fork();
+    }
+
     pid_t pid_;
 };
 

@@ -14,6 +14,7 @@
 #include <lagoon/error.hpp>
 
 #include "members.hpp"
+#include "pool_body.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -73,7 +74,17 @@ const char* entry_flaw(const ArenaHeader& h, const DirectoryEntry& e, const std:
         e.object_offset % cache_line_bytes != 0 || e.object_bytes < sizeof(Storage)) {
         return "its place in the struct";
     }
-    if (e.storage_bytes == 0 && e.storage_offset == 0) return nullptr;
+    const auto kind = static_cast<Kind>(e.kind);
+    const bool stored = kind == Kind::array || kind == Kind::sharded_counter || kind == Kind::pool;
+    if (!stored && e.storage_bytes == 0 && e.storage_offset == 0) return nullptr;
+    if (kind == Kind::pool) {
+        if (const char* flaw = pool_flaw(h, e, base)) return flaw;
+    }
+    if (kind == Kind::array && e.storage_bytes == 0) {
+        Storage nothing;
+        std::memcpy(&nothing, base + h.root_offset + e.object_offset, sizeof nothing);
+        return e.extent == 0 && nothing.extent == 0 ? nullptr : "its extent";
+    }
     if (e.storage_offset < h.storage_offset || e.storage_offset % 8 != 0 ||
         !within(e.storage_offset, e.storage_bytes, h.arena_bytes)) {
         return "its storage";
@@ -85,7 +96,11 @@ const char* entry_flaw(const ArenaHeader& h, const DirectoryEntry& e, const std:
         storage.extent != e.extent) {
         return "the object's own idea of its storage";
     }
-    if (static_cast<Kind>(e.kind) == Kind::array &&
+    if (kind == Kind::sharded_counter &&
+        (e.extent != h.max_lanes || e.storage_bytes < (e.extent - 1) * cache_line_bytes + 8)) {
+        return "its stripes";
+    }
+    if (kind == Kind::array &&
         (e.element_bytes == 0 || e.extent > e.storage_bytes / e.element_bytes)) {
         return "its extent";
     }

@@ -58,6 +58,12 @@ inline bool is_closed(const PoolBody& body) noexcept {
     return body.closed.load(std::memory_order_acquire) != 0;
 }
 
+// pool_info.cpp
+/// What cannot be in a pool of a file that is being opened, whose bytes may be any; null: nothing.
+/// The entry's place in the struct was checked before.
+const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
+                      const std::byte* base) noexcept;
+
 // pool.cpp
 /// An idle slot by memory or hints; `every` looks at every slot's word before it says none.
 Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept;

@@ -129,6 +129,45 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     return pool->body;
 }
 
+const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
+                      const std::byte* base) noexcept {
+    if (entry.object_bytes < sizeof(PoolObject) || entry.storage_bytes < sizeof(PoolBody) ||
+        entry.storage_offset % cache_line_bytes != 0 ||
+        entry.storage_offset > header.arena_bytes - sizeof(PoolBody)) {
+        return "its size";
+    }
+    const std::uint64_t object_at = header.root_offset + entry.object_offset;
+    const auto& object = *reinterpret_cast<const PoolObject*>(base + object_at);
+    const std::uint64_t stripes_at =
+        object_at + static_cast<std::uint64_t>(object.stripes.from_object);
+    const std::uint64_t stripes_bytes =
+        (std::uint64_t{header.max_lanes} - 1) * cache_line_bytes + 8;
+    if (object.stripes.extent != header.max_lanes || stripes_at % 8 != 0 ||
+        stripes_at < header.storage_offset || stripes_at > header.arena_bytes ||
+        stripes_bytes > header.arena_bytes - stripes_at) {
+        return "the place of its counters";
+    }
+    const auto& body = *reinterpret_cast<const PoolBody*>(base + entry.storage_offset);
+    if (body.capacity == 0 || body.capacity > capacity_limit || body.capacity != entry.extent ||
+        body.value_bytes != entry.element_bytes ||
+        body.on_death > static_cast<std::uint32_t>(OnDeath::quarantine)) {
+        return "its capacity, element or policy";
+    }
+    const std::uint64_t hints = 3 * HintTree::words_for(body.capacity) * sizeof(std::uint64_t);
+    if (body.hint_words != HintTree::words_for(body.capacity) || body.hints_at % 8 != 0 ||
+        body.hints_at < sizeof(PoolBody) || body.slots_at % 8 != 0 ||
+        body.slots_at > entry.storage_bytes || body.hints_at > body.slots_at ||
+        hints > body.slots_at - body.hints_at) {
+        return "the place of its hints";
+    }
+    if (body.stride % 8 != 0 || body.value_at % 8 != 0 || body.value_at < sizeof(SlotHead) ||
+        body.value_at > body.stride || body.value_bytes > body.stride - body.value_at ||
+        body.stride > (entry.storage_bytes - body.slots_at) / body.capacity) {
+        return "the place of its slots";
+    }
+    return nullptr;
+}
+
 PoolPrivate& pool_private(Attachment& attachment, const PoolObject& pool) {
     const ProcessLock lock;
     auto& place = attachment.pools[attachment.offset_of(&pool)];

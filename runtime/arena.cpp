@@ -118,6 +118,10 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
             throw Error{Errc::closed, request.what + " was shut down"};
         }
         if (Attachment* known = find_attachment(os::file_of(fd.get()), header.id)) {
+            // B7 acquire load <- B6: a forked child that is no member yet chooses for itself.
+            if (known->member_state.load(std::memory_order_acquire) == 0) {
+                known->want_keeper = request.options.keeper;
+            }
             ensure_member_locked(*known);
             ++known->handles;
             if (request.options.prefault && !known->prefaulted) {
@@ -220,11 +224,12 @@ Request make_request(std::string_view name, const ArenaOptions& options, const R
 
 }  // namespace
 
-Attachment* attach_untyped(std::string_view name, const ArenaOptions& options) {
+Attachment* attach_untyped(std::string_view name, const ArenaOptions& options, Reaped* repaired) {
     const RootType any;
     const Request request = make_request(name, options, any);
     Attachment* attachment = open(request, nullptr);
-    (void)repair_the_dead(*attachment);
+    const Reaped done = repair_the_dead(*attachment);
+    if (repaired != nullptr) *repaired += done;
     return attachment;
 }
 

@@ -94,8 +94,9 @@ struct PoolPrivate {
     std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
 };
 
-/// As attach(open), without comparing a struct.
-[[nodiscard]] Attachment* attach_untyped(std::string_view name, const ArenaOptions& options);
+/// As attach(open), without comparing a struct. What it repaired is added to `repaired`.
+[[nodiscard]] Attachment* attach_untyped(std::string_view name, const ArenaOptions& options,
+                                         Reaped* repaired = nullptr);
 
 /// Under the process lock: in a forked child, nothing of the parent's membership is ours.
 void make_attachments_foreign() noexcept;

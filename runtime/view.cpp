@@ -228,8 +228,9 @@ Reaped reap(std::string_view name, const OpenOptions& options) {
     all.owner = options.owner;
     all.directory = options.directory;
     all.keeper = options.keeper;
-    Attachment* attachment = attach_untyped(name, all);
-    const Reaped done = detail::reap(attachment);
+    Reaped done;
+    Attachment* attachment = attach_untyped(name, all, &done);
+    done += detail::reap(attachment);
     drop_handle(attachment);
     return done;
 }

@@ -1,0 +1,546 @@
+// pool_waiting_test.cpp: who waits is woken, whoever dies in between; and gathering several.
+#include <lagoon/lagoon.hpp>
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <cstddef>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "support/pools.hpp"
+
+using namespace std::chrono_literals;
+using lagoon::Outcome;
+using support::Child;
+using support::SlotState;
+using support::unique_name;
+namespace word = lagoon::detail::word;
+
+namespace {
+
+struct Item {
+    std::int64_t number = 0;
+};
+
+struct Room {
+    explicit Room(lagoon::Count capacity = 1, lagoon::Count max_waiters = 0)
+        : items{"items", {.capacity = capacity, .max_waiters = max_waiters}} {}
+    lagoon::Pool<Item> items;
+};
+using Arena = lagoon::Arena<Room>;
+
+Arena make_room(std::uint64_t capacity, std::uint64_t max_waiters = 0,
+                const lagoon::ArenaOptions& options = {}) {
+    return Arena::create(unique_name("waiting"), options, lagoon::Count{capacity},
+                         lagoon::Count{max_waiters});
+}
+Arena make_full_room(std::uint64_t capacity, std::uint64_t max_waiters = 0,
+                     const lagoon::ArenaOptions& options = {}) {
+    auto room = make_room(capacity, max_waiters, options);
+    for (std::uint64_t i = 0; i < capacity; ++i) room->items.add(Item{});
+    return room;
+}
+
+/// `waiters` lanes have announced that they wait; a moment later they sleep.
+void wait_for_waiters(const Arena& room, std::uint64_t waiters) {
+    support::wait_until([&] { return room->items.stats().waiting >= waiters; });
+    std::this_thread::sleep_for(2ms);
+}
+
+}  // namespace
+
+TEST_CASE("pool waiting: a release wakes who waits") {
+    auto room = make_full_room(1);
+    for (int round = 0; round < 20; ++round) {
+        auto held = room->items.acquire();
+        held->number = round;
+        std::int64_t seen = -1;
+        std::thread waiter{[&] { seen = room->items.acquire()->number; }};
+        wait_for_waiters(room, 1);
+        held.give_back();
+        waiter.join();
+        CHECK(seen == round);
+    }
+    const auto stats = room->items.stats();
+    CHECK(stats.waits == 20);
+    CHECK(stats.waiting == 0);
+    CHECK(stats.late_wakes == 0);
+}
+
+TEST_CASE("pool waiting: a release wakes who waits in another process, both ways") {
+    auto room = make_full_room(1);
+    // Two sides take turns: whoever has had its turn gives back only when the other one waits.
+    const auto play = [&](std::int64_t side) {
+        for (int i = 0; i < 20; ++i) {
+            auto lease = room->items.acquire();
+            while (lease->number % 2 != side) {  // ours again, before the other one woke
+                lease.give_back();
+                std::this_thread::yield();
+                lease = room->items.acquire();
+            }
+            ++lease->number;
+            if (i < 19 || side == 0) wait_for_waiters(room, 1);
+        }
+        return 0;
+    };
+    Child child{[&] { return play(1); }};
+    play(0);
+    CHECK(child.wait() == support::exited(0));
+    CHECK(room->items.try_acquire()->number == 40);
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool waiting: each of many waiters is served, one for every release") {
+    auto room = make_full_room(3);
+    auto held = room->items.acquire_n(3);
+    std::vector<std::thread> threads;
+    std::atomic<int> served{0};
+    for (int i = 0; i < 12; ++i) {
+        threads.emplace_back([&] {
+            const auto lease = room->items.acquire();
+            served += lease ? 1 : 0;
+        });
+    }
+    wait_for_waiters(room, 12);
+    held.clear();
+    for (auto& thread : threads) thread.join();
+    CHECK(served == 12);
+    CHECK(room->items.stats().late_wakes == 0);
+    CHECK(room->items.stats().waiting == 0);
+}
+
+TEST_CASE("pool waiting: a place wakes who would create: discard, detach, a throwing factory") {
+    auto room = make_room(1);
+    const auto then = [&](auto&& free_place) {
+        auto held = room->items.acquire_or_create([](Item&) {});
+        REQUIRE(held);
+        std::int64_t made = 0;
+        std::thread waiter{[&] {
+            auto lease = room->items.acquire_or_create([](Item& item) { item.number = 5; });
+            made = lease->number;
+            lease.discard();
+        }};
+        wait_for_waiters(room, 1);
+        free_place(held);
+        waiter.join();
+        CHECK(made == 5);
+    };
+    then([](auto& lease) { lease.discard(); });
+    then([](auto& lease) { (void)lease.detach(); });
+    {
+        std::int64_t made = 0;
+        std::optional<std::thread> waiter;
+        CHECK_THROWS(room->items.acquire_or_create([&](Item&) {
+            waiter.emplace([&] {
+                made = room->items.acquire_or_create([](Item& item) { item.number = 6; })->number;
+            });
+            wait_for_waiters(room, 1);
+            throw std::runtime_error{"no"};
+        }));
+        waiter->join();
+        CHECK(made == 6);
+    }
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool waiting: a waiter that would create is served by a return, too") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    bool created = false;
+    std::thread waiter{
+        [&] { (void)room->items.acquire_or_create_for(1h, [&](Item&) { created = true; }); }};
+    wait_for_waiters(room, 1);
+    held.give_back();
+    waiter.join();
+    CHECK_FALSE(created);
+}
+
+TEST_CASE("pool waiting: add wakes who waits for an idle resource") {
+    auto room = make_room(1);
+    std::thread waiter{[&] { (void)room->items.acquire(); }};
+    wait_for_waiters(room, 1);
+    room->items.add(Item{});
+    waiter.join();
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool waiting: a place is no help to one who waits for an idle resource") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    Outcome outcome{};
+    std::int64_t made = 0;
+    std::thread idle{[&] { outcome = room->items.acquire_for(300ms).status(); }};
+    std::thread maker{[&] {
+        auto lease = room->items.acquire_or_create([](Item& item) { item.number = 3; });
+        made = lease->number;
+        lease.discard();
+    }};
+    wait_for_waiters(room, 2);
+    held.discard();
+    maker.join();
+    idle.join();
+    CHECK(made == 3);
+    CHECK(outcome == Outcome::timed_out);
+}
+
+TEST_CASE("pool waiting: a stop request ends a wait") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    std::stop_source source;
+    std::vector<Outcome> outcomes(3);
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] { outcomes[0] = room->items.acquire(source.get_token()).status(); });
+    threads.emplace_back(
+        [&] { outcomes[1] = room->items.acquire_for(1h, source.get_token()).status(); });
+    threads.emplace_back([&] {
+        outcomes[2] = room->items.acquire_or_create([](Item&) {}, source.get_token()).status();
+    });
+    std::thread several{[&] { (void)room->items.acquire_n(1, source.get_token()); }};
+    wait_for_waiters(room, 3);
+    source.request_stop();
+    for (auto& thread : threads) thread.join();
+    several.join();
+    CHECK(outcomes == std::vector<Outcome>(3, Outcome::cancelled));
+    CHECK(room->items.stats().waiting == 0);
+}
+
+TEST_CASE("pool waiting: close wakes every waiter in every process, who returns closed") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    std::vector<Outcome> outcomes(2);
+    std::thread idle{[&] { outcomes[0] = room->items.acquire().status(); }};
+    std::thread maker{[&] { outcomes[1] = room->items.acquire_or_create([](Item&) {}).status(); }};
+    std::thread several{[&] { (void)room->items.acquire_n(1); }};
+    Child child{[&] { return room->items.acquire().status() == Outcome::closed ? 0 : 1; }};
+    wait_for_waiters(room, 3);
+    room->items.close();
+    idle.join();
+    maker.join();
+    several.join();
+    CHECK(child.wait() == support::exited(0));
+    CHECK(outcomes == std::vector<Outcome>(2, Outcome::closed));
+}
+
+TEST_CASE("pool waiting: more than max_waiters are turned away") {
+    auto room = make_full_room(1, 2);
+    auto held = room->items.acquire();
+    std::thread one{[&] { (void)room->items.acquire(); }};
+    std::thread two{[&] { (void)room->items.acquire(); }};
+    wait_for_waiters(room, 2);
+    CHECK(room->items.acquire().status() == Outcome::too_many_waiters);
+    CHECK(room->items.acquire_or_create([](Item&) {}).status() == Outcome::too_many_waiters);
+    held.give_back();
+    one.join();
+    two.join();
+    CHECK(room->items.acquire());
+}
+
+TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the kernel's word") {
+    auto room = make_full_room(1);
+    for (int round = 0; round < 2; ++round) {
+        const support::Flag there;
+        Child child{[&]() -> int {
+            auto lease = room->items.acquire();
+            there.raise();
+            support::wait_for_death();
+        }};
+        there.wait();
+        bool recovered = false;
+        std::thread waiter{[&] { recovered = room->items.acquire().recovered(); }};
+        wait_for_waiters(room, 1);
+        child.kill();
+        waiter.join();
+        CHECK(recovered);
+    }
+    CHECK(room->items.stats().late_wakes == 0);
+    CHECK(room->items.stats().recovered == 2);
+}
+
+TEST_CASE("pool waiting: a releaser killed between the word and the wake owes nobody") {
+    for (const std::uint64_t capacity : {1, 3000}) {
+        auto room = make_full_room(capacity);
+        const support::Flag there;
+        const support::Flag release;
+        Child child{[&]() -> int {
+            std::vector<lagoon::Lease<Item>> held;
+            for (std::uint64_t i = 0; i < capacity; ++i) {
+                held.push_back(room->items.try_acquire());
+                if (!held.back()) return 1;
+            }
+            there.raise();
+            release.wait();
+            // The releaser's one store, and none of what follows it.
+            const std::uint64_t index = held[capacity / 2].index();
+            support::set_truth(room->items, index,
+                               word::next(support::truth_of(room->items, index), SlotState::free));
+            there.raise(2);
+            support::wait_for_death();
+        }};
+        there.wait();
+        bool served = false;
+        std::thread waiter{[&] { served = static_cast<bool>(room->items.acquire()); }};
+        wait_for_waiters(room, 1);
+        release.raise();
+        there.wait(2);
+        child.kill();
+        waiter.join();
+        CHECK(served);
+        CHECK(room->items.idle() == capacity);
+        CHECK(room->items.stats().waiting == 0);
+    }
+}
+
+TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    {
+        Child child{[&] { return room->items.acquire() ? 0 : 1; }};
+        wait_for_waiters(room, 1);
+        child.kill();
+    }
+    CHECK(room->items.stats().waiting == 1);
+    support::reap_dead(room);
+    held.give_back();
+    CHECK(room->items.stats().waiting == 0);
+    CHECK(room->items.try_acquire());
+}
+
+TEST_CASE("pool waiting: a woken waiter that is killed before it takes wakes the next by dying") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    // Stopped, it cannot take what it is woken for.
+    Child first{[&] { return room->items.acquire() ? 0 : 1; }};
+    wait_for_waiters(room, 1);
+    ::kill(first.pid(), SIGSTOP);
+    bool served = false;
+    std::thread second{[&] { served = static_cast<bool>(room->items.acquire()); }};
+    wait_for_waiters(room, 2);
+    held.give_back();
+    first.kill();
+    second.join();
+    CHECK(served);
+    CHECK(room->items.stats().waiting <= 1);
+    (void)room.reap();
+    (void)room->items.try_acquire();
+    CHECK(room->items.stats().waiting == 0);
+}
+
+TEST_CASE("pool waiting: without a keeper a death is found by looking anyway") {
+    auto room = make_full_room(1, 0, {.keeper = false});
+    const std::string name{room.name()};
+    const support::Flag there;
+    Child child{[&]() -> int {
+        auto mine = Arena::open(name, lagoon::OpenOptions{.keeper = false});
+        auto lease = mine->items.acquire();
+        there.raise();
+        support::wait_for_death();
+    }};
+    there.wait();
+    bool recovered = false;
+    std::thread waiter{[&] { recovered = room->items.acquire().recovered(); }};
+    wait_for_waiters(room, 1);
+    child.kill();
+    waiter.join();
+    CHECK(recovered);
+}
+
+TEST_CASE("pool waiting: a wait costs no wake-ups in vain while nothing happens") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    CHECK(room->items.acquire_for(200ms).status() == Outcome::timed_out);
+    const auto stats = room->items.stats();
+    CHECK(stats.waits == 1);
+    CHECK(stats.timed_out == 1);
+    CHECK(stats.waiting == 0);
+    CHECK(stats.late_wakes == 0);
+}
+
+TEST_CASE("pool waiting: acquire_n is served once there are enough") {
+    auto room = make_full_room(4);
+    auto held = room->items.acquire_n(4);
+    std::size_t got = 0;
+    std::thread waiter{[&] { got = room->items.acquire_n(3).size(); }};
+    support::wait_until([&] {
+        // D3 seq_cst load, no pair: only looked at.
+        return support::body_of(room->items).demand.load(std::memory_order_seq_cst) != 0;
+    });
+    std::this_thread::sleep_for(2ms);
+    held.pop_back();
+    held.pop_back();
+    // What it cannot use yet it does not keep.
+    support::wait_until([&] { return room->items.idle() == 2; });
+    held.pop_back();
+    waiter.join();
+    CHECK(got == 3);
+    held.clear();
+    CHECK(room->items.idle() == 4);
+}
+
+TEST_CASE("pool waiting: two who gather more than half each do not wait for each other") {
+    auto room = make_full_room(4);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 100; ++i) {
+                if (room->items.acquire_n(3).size() != 3) ++wrong;
+            }
+        });
+    }
+    threads.emplace_back([&] {
+        for (int i = 0; i < 300; ++i) {
+            if (!room->items.acquire()) ++wrong;
+        }
+    });
+    for (auto& thread : threads) thread.join();
+    CHECK(wrong == 0);
+    CHECK(room->items.idle() == 4);
+    CHECK(room->items.stats().waiting == 0);
+    // D3 seq_cst load, no pair: only looked at.
+    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
+}
+
+TEST_CASE("pool waiting: one who died gathering leaves the others what it had") {
+    auto room = make_full_room(4);
+    auto held = room->items.acquire_n(2);
+    Child child{[&] { return room->items.acquire_n(3).size() == 3 ? 0 : 1; }};
+    support::wait_until([&] {
+        // J2 acquire load <- J1.
+        return support::body_of(room->items).bulk.load(std::memory_order_acquire) != 0;
+    });
+    std::this_thread::sleep_for(2ms);
+    std::size_t got = 0;
+    std::thread other{[&] { got = room->items.acquire_n(4).size(); }};
+    std::this_thread::sleep_for(2ms);
+    child.kill();
+    held.clear();
+    other.join();
+    CHECK(got == 4);
+    CHECK(room->items.idle() == 4);
+    // J2 acquire load <- J1.
+    CHECK(support::body_of(room->items).bulk.load(std::memory_order_acquire) == 0);
+}
+
+TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by dying") {
+    auto room = make_full_room(3);
+    // As if it had been killed in the middle of taking: the right to gather, and two slots.
+    support::Shared<std::uint32_t> lane;
+    const support::Flag there;
+    Child child{[&]() -> int {
+        auto two = room->items.acquire_n(2);
+        *lane = word::owner(support::truth_of(room->items, two[0].index()));
+        auto& body = support::body_of(room->items);
+        // J1 acq_rel RMW -> J2: by hand.
+        body.bulk.exchange(std::uint64_t{*lane} + 1, std::memory_order_acq_rel);
+        // D1 seq_cst RMW, no pair: by hand.
+        body.demand.fetch_or(lagoon::detail::demand_bulk, std::memory_order_seq_cst);
+        there.raise();
+        support::wait_for_death();
+    }};
+    there.wait();
+    CHECK(room->items.acquire_n_for(1ms, 2).empty());
+    std::size_t got = 0;
+    std::thread other{[&] { got = room->items.acquire_n(3).size(); }};
+    std::this_thread::sleep_for(2ms);
+    child.kill();
+    other.join();
+    CHECK(got == 3);
+    // D3 seq_cst load, no pair: only looked at.
+    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
+}
+
+TEST_CASE("pool waiting: threads that share the process's lane all wait and all are served") {
+    auto room = make_full_room(1, 0, {.max_threads = 1});
+    auto held = room->items.acquire();
+    std::atomic<int> served{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 6; ++i) {
+        threads.emplace_back([&] { served += room->items.acquire() ? 1 : 0; });
+    }
+    wait_for_waiters(room, 1);
+    held.give_back();
+    for (auto& thread : threads) thread.join();
+    CHECK(served == 6);
+    CHECK(room->items.stats().waiting == 0);
+}
+
+namespace {
+
+/// From here on the first system call but write and exit_group kills this process.
+bool forbid_system_calls() {
+    std::vector<sock_filter> filter{
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/// Runs `body` where system calls kill, in a process without other threads' help.
+template <class Body>
+support::Ended without_system_calls(Body&& body) {
+    return support::in_child([&] {
+        body();  // once, to warm up: lanes, caches, pages
+        if (!forbid_system_calls()) return 1;
+        body();
+        return 0;
+    });
+}
+
+}  // namespace
+
+TEST_CASE("pool waiting: a million acquisitions and returns make no system call") {
+    auto room = make_full_room(100);
+    const int pairs = support::under_tsan ? 100'000 : 1'000'000;
+    // A filter that can fail: the first call of any kind kills.
+    REQUIRE(without_system_calls([] { (void)::getppid(); }) == support::killed_by(SIGSYS));
+    SECTION("of one's own slot again") {
+        CHECK(without_system_calls([&] {
+                  for (int i = 0; i < pairs; ++i) {
+                      auto lease = room->items.try_acquire();
+                      ++lease->number;
+                  }
+              }) == support::exited(0));
+        std::int64_t sum = 0;
+        for (const auto& slot : room->items.snapshot()) sum += slot.value->number;
+        CHECK(sum == 2 * pairs);
+    }
+    SECTION("with 64 held, a random one given back and another taken") {
+        CHECK(without_system_calls([&] {
+                  std::array<lagoon::Lease<Item>, 64> held;
+                  for (auto& lease : held) lease = room->items.try_acquire();
+                  std::uint64_t random = 1;
+                  for (int i = 0; i < pairs; ++i) {
+                      random = random * 6364136223846793005 + 1442695040888963407;
+                      auto& lease = held[random >> 58];
+                      lease.give_back();
+                      lease = room->items.acquire();
+                      ++lease->number;
+                  }
+              }) == support::exited(0));
+    }
+    SECTION("of waiting forms that need not wait, and of attempts in vain") {
+        CHECK(without_system_calls([&] {
+                  std::array<lagoon::Lease<Item>, 50> held;
+                  for (auto& lease : held) lease = room->items.acquire();
+                  for (int i = 0; i < pairs / 10; ++i) {
+                      auto lease = room->items.acquire_or_create([](Item&) {});
+                  }
+              }) == support::exited(0));
+    }
+}

@@ -406,8 +406,9 @@ TEST_CASE("pool death: two repairers count one death once") {
 }
 
 TEST_CASE("pool death: a death that was counted and not repaired is counted once") {
-    std::uint64_t counted = meta::next_fill(0);
-    const std::uint64_t lease = word::owned_by(SlotState::held, 200) | word::one_generation;
+    const std::uint64_t building = word::next(0, SlotState::building, 200);
+    std::uint64_t counted = meta::next_fill(0, building);
+    const std::uint64_t lease = word::next(building, SlotState::held, 200);
     counted = meta::count_death(counted, lease);
     CHECK(meta::count_death(counted, lease) == counted);
     CHECK(meta::deaths(counted) == 1);
@@ -417,7 +418,7 @@ TEST_CASE("pool death: a death that was counted and not repaired is counted once
     }
     CHECK(meta::deaths(counted) == 15);
     CHECK(meta::fill(counted) == 1);
-    CHECK(meta::deaths(meta::next_fill(counted)) == 0);
+    CHECK(meta::deaths(meta::next_fill(counted, building)) == 0);
 }
 
 TEST_CASE("pool death: who attaches, opens or waits repairs the dead without being asked") {

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/pool_body.hpp"
 #include "support/pools.hpp"
 
 using namespace std::chrono_literals;
@@ -443,7 +444,8 @@ TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by 
         *lane = word::owner(support::truth_of(room->items, two[0].index()));
         auto& body = support::body_of(room->items);
         // J1 acq_rel RMW -> J2: by hand.
-        body.bulk.exchange(std::uint64_t{*lane} + 1, std::memory_order_acq_rel);
+        body.bulk.exchange(lagoon::detail::gatherer_token(room.attached(), *lane),
+                           std::memory_order_acq_rel);
         // D1 seq_cst RMW, no pair: by hand.
         body.demand.fetch_or(lagoon::detail::demand_bulk, std::memory_order_seq_cst);
         there.raise();

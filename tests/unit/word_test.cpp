@@ -76,18 +76,34 @@ TEST_CASE("word: the generation wraps around without touching another field") {
 }
 
 TEST_CASE("word: a new filling has a new number and no deaths") {
-    std::uint64_t m = meta::next_fill(0);
+    const std::uint64_t building = word::next(0, SlotState::building, 200);
+    std::uint64_t m = meta::next_fill(0, building);
     CHECK(meta::fill(m) == 1);
-    const std::uint64_t lease = word::next(0, SlotState::held, 200);
+    CHECK(meta::deaths(m) == 0);
+    const std::uint64_t lease = word::next(building, SlotState::held, 200);
     m = meta::count_death(m, lease);
     CHECK(meta::deaths(m) == 1);
     CHECK(meta::fill(m) == 1);
-    m = meta::next_fill(m);
+    m = meta::next_fill(m, word::next(lease, SlotState::building, 3));
     CHECK(meta::deaths(m) == 0);
     CHECK(meta::fill(m) == 2);
     // The first death of the new filling counts, though its lease has the same low generation.
     CHECK(meta::deaths(meta::count_death(m, lease)) == 1);
-    CHECK(meta::fill(meta::next_fill(std::uint64_t{0xffffffff} << 32)) == 0);
+    CHECK(meta::fill(meta::next_fill(std::uint64_t{0xffffffff} << 32, building)) == 0);
+}
+
+TEST_CASE("word: a filling is begun once, by the builder or by its repairer") {
+    const std::uint64_t building = word::next(0, SlotState::building, 200);
+    const std::uint64_t begun = meta::next_fill(0, building);
+    CHECK(meta::begin_fill(begun, building) == begun);
+    CHECK(meta::begin_fill(0, building) == begun);
+    // Not by the one before, whatever died on it.
+    const std::uint64_t later =
+        word::next(word::next(building, SlotState::empty), SlotState::building, 200);
+    CHECK(meta::fill(meta::begin_fill(begun, later)) == 2);
+    const std::uint64_t died = meta::count_death(begun, word::next(building, SlotState::held, 1));
+    CHECK(meta::fill(meta::begin_fill(died, later)) == 2);
+    CHECK(meta::deaths(meta::begin_fill(died, later)) == 0);
 }
 
 TEST_CASE("word: a selector is claimed, given back, committed") {

@@ -131,10 +131,14 @@ TEST_CASE("kill: a waiter is served although its releaser is killed at any syste
 TEST_CASE("kill: at every system call of filling and emptying slots", "[kill][process]") {
     const auto name = unique_name("pool");
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
+    // Both processes have the code for a resource, so that either can finish the other's work.
+    const lagoon::PoolHooks<int> hooks{.check = [](int&) { ::getppid(); return true; },
+                                       .destroy = [](int& value) { ::getppid(); value = 0; }};
+    desk.hooks(&Desk::pool, hooks);
     const auto points = rig::kill_everywhere(
         [] {}, [&] { return Arena<Desk>::open(name); },
         [&](Arena<Desk>& same) {
-            same.hooks(&Desk::pool, {.check = [](int&) { return true; }});
+            same.hooks(&Desk::pool, hooks);
             same->pool.clear();
             auto made = same->pool.acquire_or_create([] {
                 ::getppid();  // a system call in the factory

@@ -48,8 +48,8 @@ SlotStatus status_of(std::uint64_t word) noexcept {
 /// Copies a value that others may be writing; the caller checks the slot's word afterwards. The
 /// words are loaded as atomics, but their writer's stores are plain, which thread sanitizer would
 /// report though the copy is thrown away.
-[[gnu::no_sanitize("thread")]] void copy_guarded(std::byte* into, const std::byte* from,
-                                                 std::uint64_t bytes) noexcept {
+__attribute__((no_sanitize("thread"))) void copy_guarded(std::byte* into, const std::byte* from,
+                                                         std::uint64_t bytes) noexcept {
     std::uint64_t done = 0;
     for (; done + 8 <= bytes; done += 8) {
         auto& source = *reinterpret_cast<const Atomic<std::uint64_t>*>(from + done);

@@ -4,8 +4,8 @@
 //   the command             nothing: its status is ours, the resource is given back
 //   lagoon, by a signal     forwarded to the command when it can be caught; we wait for its end
 //   lagoon, by SIGKILL      the kernel kills the command (PR_SET_PDEATHSIG), and the lease is taken
-//                           back as from any dead process. What the command had started itself
-//                           lives on without the resource.
+//                           back as from any dead process, which may be a moment before. What the
+//                           command had started itself lives on without the resource.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>

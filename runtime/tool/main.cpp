@@ -49,7 +49,7 @@ constexpr const char* about_lease =
     "SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1 and SIGUSR2 are handed on to the command. When "
     "lagoon itself is killed with SIGKILL, the kernel kills the command, too (not what the command "
     "started in turn, nor a set-user-ID program), and the resource is taken back as from any dead "
-    "process.";
+    "process; for the moment between the two another holder may already have it.";
 
 extern "C" void on_bus_error(int) {
     constexpr const char* text = "lagoon: the arena's file was cut short while it was being read\n";

@@ -103,6 +103,8 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
     const Gate gate{fd.get(), os::LockKind::shared, request.what};
     if (os::file_at(request.path) != os::file_of(fd.get())) return nullptr;
     const MappedFile file = map_arena_file(fd.get(), true, request.what);
+    // One section of the lock from the look to the handle: two threads may open at one time.
+    const ProcessLock lock;
     Attachment* attachment = nullptr;
     try {
         *stale = is_stale(fd.get(), file.base);
@@ -111,7 +113,6 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
             return nullptr;
         }
         if (scratch != nullptr) require_same_struct(request, *scratch, file.base);
-        const ProcessLock lock;
         const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
         // Q2 acquire load <- Q1.
         if (header.state.load(std::memory_order_acquire) != 0) {
@@ -135,7 +136,6 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
         ::munmap(file.base, file.bytes);
         throw;
     }
-    const ProcessLock lock;
     try {
         join_arena(*attachment);
     } catch (...) {

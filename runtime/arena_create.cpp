@@ -235,11 +235,14 @@ bool clear_stale_name(const Request& request) {
 Attachment* create_arena(const Request& request) {
     if (!clear_stale_name(request)) throw_taken(request);
     Attachment& attachment = build(request);
+    {
+        // Before the name: from then on another thread may open it, and find this attachment.
+        const ProcessLock lock;
+        attachment.handles = 1;
+    }
     try {
         for (int i = 0; i < name_attempts; ++i) {
             if (give_name(request, attachment) == Named::yes) {
-                const ProcessLock lock;
-                attachment.handles = 1;
                 return &attachment;
             }
             if (!clear_stale_name(request)) break;

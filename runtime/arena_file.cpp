@@ -157,8 +157,11 @@ std::string arena_path(const std::string& directory, std::string_view name) {
     return directory + "/" + std::string{arena_prefix} + std::string{name};
 }
 
-Gate::Gate(int fd, os::LockKind kind, const std::string& what)
+Gate::Gate(int fd, os::LockKind kind, const std::string& what, os::FileId expected)
     : description_{os::reopen(fd, what)} {
+    if (expected != os::FileId{} && os::file_of(description_.get()) != expected) {
+        fail(Errc::busy, what + ": this process's descriptors were changed while it was used");
+    }
     const auto deadline = std::chrono::steady_clock::now() + gate_patience;
     std::chrono::microseconds pause{50};
     for (;;) {
@@ -291,12 +294,11 @@ std::array<std::uint64_t, 2> boot_id() noexcept {
     return id;
 }
 
-Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members) {
-    const auto now = boot_id();
-    constexpr std::array<std::uint64_t, 2> unknown{};
-    if (header.boot_id != now && header.boot_id != unknown && now != unknown) return Life::nobody;
+Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members,
+             std::uint32_t except) {
     Life life = Life::nobody;
     for (std::uint32_t i = 0; i < header.max_members; ++i) {
+        if (i == except) continue;
         switch (member_life(fd, members[i], i)) {
             case MemberLife::alive: return Life::living;
             case MemberLife::unclear: life = Life::unclear; break;
@@ -319,15 +321,8 @@ bool remove_name_gated(const std::string& path, int fd, bool whoever_is_there,
         const MappedFile file = map_arena_file(fd, false, what);
         const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
         const auto* members = reinterpret_cast<MemberEntry*>(file.base + header.members_offset);
-        bool in_use = (header.flags & flag_scoped) == 0;
-        for (std::uint32_t i = 0; i < header.max_members && !in_use; ++i) {
-            if (i == except) continue;
-            const MemberLife life = member_life(fd, members[i], i);
-            in_use = life == MemberLife::alive || life == MemberLife::unclear;
-        }
-        if (in_use && (header.flags & flag_scoped) != 0) {
-            in_use = life_of(fd, header, members) != Life::nobody;
-        }
+        const bool in_use = (header.flags & flag_scoped) == 0 ||
+                            life_of(fd, header, members, except) != Life::nobody;
         ::munmap(file.base, file.bytes);
         if (in_use) return false;
     }

@@ -25,7 +25,9 @@ class Gate {
 public:
     /// Opens a description of its own on the file that `fd` is; waits to the deadline and then
     /// throws busy, naming the last holder.
-    Gate(int fd, os::LockKind kind, const std::string& what);
+    /// `expected` is compared with what was opened, where the host might have closed `fd` and
+    /// opened something else under its number.
+    Gate(int fd, os::LockKind kind, const std::string& what, os::FileId expected = {});
     ~Gate();
     Gate(const Gate&) = delete;
     Gate& operator=(const Gate&) = delete;
@@ -57,7 +59,8 @@ enum class Life {
     nobody,   // nobody, or only the dead
     unclear,  // the kernel would not say
 };
-[[nodiscard]] Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members);
+[[nodiscard]] Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members,
+                           std::uint32_t except = ~std::uint32_t{0});
 
 /// Removes the name if, under the exclusive gate, it still leads to this file and (unless
 /// `whoever_is_there`) the file is a scoped arena without a living member, `except` not counted.

@@ -113,12 +113,10 @@ Attachment* new_attachment() {
 
 void publish_mapping(Attachment& attachment, void* base, std::uint64_t bytes) noexcept {
     attachment.header = static_cast<ArenaHeader*>(base);
-    attachment.shared_lane = {.base = reinterpret_cast<std::uintptr_t>(base),
-                              .bytes = bytes,
-                              .lane = 0,
-                              .member = 0,
-                              .shared = true,
-                              .attachment = &attachment};
+    attachment.shared_lane.base = reinterpret_cast<std::uintptr_t>(base);
+    attachment.shared_lane.shared = true;
+    attachment.shared_lane.attachment = &attachment;
+    attachment.shared_lane.set_size(bytes);
     // G5 release store -> G4.
     attachment.base.store(reinterpret_cast<std::uintptr_t>(base), std::memory_order_release);
     // G7 release store -> G6: last, for a range of no bytes holds no address.
@@ -195,7 +193,20 @@ void ensure_member(Attachment* attachment) {
     (void)process_epoch();
     // B7 acquire load <- B6.
     if (attachment->member_state.load(std::memory_order_acquire) != 0) return;
+    // A forked child joins as everybody does: under the gate, unless the last one has left.
+    const std::string what = "arena '" + attachment->name + "'";
+    const int fd = sound_fd(*attachment);
+    if (fd < 0) throw Error{Errc::closed, what + " can no longer be reached by this forked child"};
+    const Gate gate{fd, os::LockKind::shared, what, attachment->file};
     const ProcessLock lock;
+    const ArenaHeader& header = *attachment->header;
+    const bool named = os::file_at(attachment->path) == attachment->file;
+    // Q2 acquire load <- Q1.
+    if (header.state.load(std::memory_order_acquire) != 0 ||
+        (!named && life_of(fd, header, &attachment->member_entry(0)) == Life::nobody)) {
+        throw Error{Errc::closed, what + " has ended: its last member left or shut it down before "
+                                         "this forked child used it"};
+    }
     ensure_member_locked(*attachment);
 }
 
@@ -265,50 +276,54 @@ void detach(Attachment& attachment, bool gated) {
     if (os::file_of(ours) == attachment.file) ::close(ours);
 }
 
-/// The gate comes before the process lock, as it does for those who open.
-std::unique_ptr<Gate> gate_for_last(Attachment& attachment) {
+/// Runs `leave(gated)` under the process lock, and for the last handle of a process that may take
+/// the name along under the exclusive gate, too: the gate comes first, as for those who open.
+template <class Leave>
+void with_gate_for_last(Attachment& attachment, Leave&& leave) {
     {
         const ProcessLock lock;
-        if (attachment.handles > 1 || !owns_a_name(attachment)) return nullptr;
+        if (attachment.handles != 1 || !owns_a_name(attachment)) return leave(false);
     }
-    const int fd = sound_fd(attachment);
-    if (fd < 0) return nullptr;
+    std::unique_ptr<Gate> gate;
     try {
-        return std::make_unique<Gate>(fd, os::LockKind::exclusive,
-                                      "arena '" + attachment.name + "'");
+        gate = std::make_unique<Gate>(sound_fd(attachment), os::LockKind::exclusive,
+                                      "arena '" + attachment.name + "'", attachment.file);
     } catch (const Error&) {
-        return nullptr;  // the name stays, as above
+        gate = nullptr;  // the name stays, as above
     }
+    const ProcessLock lock;
+    leave(gate != nullptr);
 }
 
 }  // namespace
 
 void close_handle(Attachment* attachment) {
     (void)process_epoch();
-    const auto gate = gate_for_last(*attachment);
-    const ProcessLock lock;
-    if (attachment->handles == 1) {
-        if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
-            throw Error{Errc::leases_outstanding,
-                        "arena '" + attachment->name + "' cannot be closed: this process still "
-                            "holds " + std::to_string(leases) + " leases; give them back first",
-                        0, leases};
+    with_gate_for_last(*attachment, [&](bool gated) {
+        if (attachment->handles == 1) {
+            if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
+                throw Error{Errc::leases_outstanding,
+                            "arena '" + attachment->name + "' cannot be closed: this process "
+                                "still holds " + std::to_string(leases) +
+                                " leases; give them back first",
+                            0, leases};
+            }
+            detach(*attachment, gated);
         }
-        detach(*attachment, gate != nullptr);
-    }
-    --attachment->handles;
+        --attachment->handles;
+    });
 }
 
 void drop_handle(Attachment* attachment) noexcept {
     try {
         (void)process_epoch();
-        const auto gate = gate_for_last(*attachment);
-        const ProcessLock lock;
-        // With leases out the process stays attached without a handle; whoever opens the arena
-        // again can be the last one then.
-        const bool last = attachment->handles == 1 && leases_held(*attachment) == 0;
-        if (last) detach(*attachment, gate != nullptr);
-        --attachment->handles;
+        with_gate_for_last(*attachment, [&](bool gated) {
+            // With leases out the process stays attached without a handle; whoever opens the
+            // arena again can be the last one then.
+            const bool last = attachment->handles == 1 && leases_held(*attachment) == 0;
+            if (last) detach(*attachment, gated);
+            --attachment->handles;
+        });
     } catch (...) {
         // No memory for a path: the process stays attached, and its end is noticed.
     }

@@ -43,8 +43,8 @@ public:
     }
 
     [[nodiscard]] bool test(std::uint64_t index) const noexcept {
-        // T5 relaxed load, no pair: a hint.
-        return (level_[0][index / 64].load(std::memory_order_relaxed) >> (index % 64) & 1) != 0;
+        // T3 seq_cst load, no pair: ordered with T2 and, behind it, the slot's word.
+        return (level_[0][index / 64].load(std::memory_order_seq_cst) >> (index % 64) & 1) != 0;
     }
 
     void set(std::uint64_t index) noexcept {
@@ -56,6 +56,18 @@ public:
             // The word above was set by whoever set the first bit here, or is being cleared by
             // one who will look here again.
             if (before != 0 && above_is_set(l, index)) return;
+        }
+    }
+
+    /// After a death: whatever level a dead setter or clearer may have left clear.
+    void restore(std::uint64_t index) noexcept {
+        for (std::uint32_t l = 0; l < levels_; ++l) {
+            const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+            index /= 64;
+            // T3 seq_cst load, no pair: ordered with T2 and T4.
+            if ((level_[l][index].load(std::memory_order_seq_cst) & bit) != 0) continue;
+            // T1 seq_cst RMW, no pair: ordered with T2 and T4.
+            level_[l][index].fetch_or(bit, std::memory_order_seq_cst);
         }
     }
 

@@ -39,6 +39,8 @@ struct Keeper {
 
     // The parent of a worker; `parent` and `grace` are written before `watched`, once.
     Atomic<Attachment*> watched{nullptr};
+    // The arena whose mapping the keeper reads just now: it must not be unmapped meanwhile.
+    Atomic<Attachment*> reading{nullptr};
     MemberId parent{};
     std::chrono::milliseconds grace{};
 };
@@ -67,14 +69,41 @@ bool is_ending() noexcept {
 }
 
 void watch(Attachment* attachment) noexcept {
-    // K10 release store -> K11.
-    keeper.watched.store(attachment, std::memory_order_release);
+    // K10 seq_cst store -> K11.
+    keeper.watched.store(attachment, std::memory_order_seq_cst);
 }
 
 Attachment* watched_arena() noexcept {
-    // K11 acquire load <- K10.
-    return keeper.watched.load(std::memory_order_acquire);
+    // K11 seq_cst load <- K10.
+    return keeper.watched.load(std::memory_order_seq_cst);
 }
+
+/// The watched arena, safe to read until done(): keeper_drop waits for that.
+class Reading {
+public:
+    Reading() noexcept {
+        Attachment* watched = nullptr;
+        do {
+            watched = watched_arena();
+            // K12 seq_cst store, no pair: ordered with K10 and K13: one of the two sides sees the
+            // other.
+            keeper.reading.store(watched, std::memory_order_seq_cst);
+            // K11 seq_cst load <- K10.
+        } while (keeper.watched.load(std::memory_order_seq_cst) != watched);
+        arena_ = watched;
+    }
+    ~Reading() { done(); }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+    [[nodiscard]] Attachment* arena() const noexcept { return arena_; }
+    void done() const noexcept {
+        // K12 seq_cst store, no pair: as above.
+        keeper.reading.store(nullptr, std::memory_order_seq_cst);
+    }
+
+private:
+    Attachment* arena_;
+};
 
 /// The parent is gone: the worker is asked to stop, and ends when it does not.
 void outlive_parent() noexcept {
@@ -90,19 +119,22 @@ void outlive_parent() noexcept {
 
 /// One sleep: until something new is to be looked at, or the parent's death word is marked.
 void sleep_once(std::uint32_t seen) noexcept {
-    Attachment* watched = watched_arena();
+    const Reading reading;
+    Attachment* watched = reading.arena();
     if (watched == nullptr) {
         (void)os::futex_wait(keeper.control, seen, for_ever);
         return;
     }
     if (!member_is_alive(watched, keeper.parent)) {
         watch(nullptr);
+        reading.done();
         outlive_parent();
         return;
     }
     MemberEntry& entry = watched->member_entry(keeper.parent.index);
     // K5 acquire load, no pair: the kernel writes the mark.
     const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
+    reading.done();  // from here on the kernel alone uses the address, and checks it
     if ((word & death_mark) != 0) {
         // Dying: the proof follows when its memory is gone.
         (void)os::futex_wait(keeper.control, seen, soon(std::chrono::microseconds{200}));
@@ -194,6 +226,8 @@ void keeper_drop(Attachment& attachment) noexcept {
     // K9 release store, no pair: nobody's any more.
     attachment.member_entry(attachment.member).death_word.store(0, std::memory_order_release);
     if (watched_arena() == &attachment) watch(nullptr);
+    // K13 seq_cst load, no pair: ordered with K10 and K12; the keeper reads for a moment only.
+    while (keeper.reading.load(std::memory_order_seq_cst) == &attachment) cpu_relax();
     if (!order.empty()) {
         poke();
         return;

@@ -94,7 +94,7 @@ const LaneView* known_lane(const Attachment& attachment) noexcept {
     // B7 acquire load <- B6.
     const std::uint64_t member_state = attachment.member_state.load(std::memory_order_acquire);
     for (OwnLane* own = this_thread->lanes; own != nullptr; own = own->next) {
-        if (own->view.attachment == &attachment && own->view.bytes != 0 &&
+        if (own->view.attachment == &attachment && own->view.size() != 0 &&
             own->member_state == member_state) {
             hot.own = &own->view;
             return &own->view;
@@ -105,21 +105,18 @@ const LaneView* known_lane(const Attachment& attachment) noexcept {
 
 /// Under the process lock: a lane for this thread, the process's where there is none to be had.
 const LaneView& claim_lane_in(Attachment& attachment) {
-    ensure_member_locked(attachment);
     ThreadState& thread = state_of_thread(process_epoch());
     std::uint64_t state = 0;
     const std::uint32_t lane = claim_lane(attachment, &state);
     if (lane == no_lane_number) return attachment.shared_lane;
     OwnLane* own = thread.lanes;
-    while (own != nullptr && own->view.bytes != 0) own = own->next;
+    while (own != nullptr && own->view.size() != 0) own = own->next;
     const bool found = own != nullptr;
     if (!found) own = ::new (wiped_allocate(sizeof(OwnLane))) OwnLane{};
     own->state = state;
     // B7 acquire load <- B6.
     own->member_state = attachment.member_state.load(std::memory_order_acquire);
-    own->view = attachment.shared_lane;
-    own->view.lane = lane;
-    own->view.shared = false;
+    own->view.assign(attachment.shared_lane, lane, false);
     if (!found) own->next = std::exchange(thread.lanes, own);
     hot.own = &own->view;
     return own->view;
@@ -143,11 +140,13 @@ void thread_exits(void* exiting) noexcept {
     for (OwnLane* own = state->lanes; own != nullptr;) {
         Attachment& attachment = *own->view.attachment;
         // B7 acquire load <- B6.
-        if (own->view.bytes != 0 &&
+        if (own->view.size() != 0 &&
             attachment.member_state.load(std::memory_order_acquire) == own->member_state) {
             bool leases = false;
             for (const PoolCache* cache = state->caches; cache != nullptr; cache = cache->next) {
-                leases = leases || (cache->lane == own->view.lane && cache->ever_took());
+                leases = leases || (cache->pool() != nullptr &&
+                                    attachment_of(cache->pool()) == &attachment &&
+                                    cache->ever_took());
             }
             hand_over(attachment, own->view.lane, leases);
             free_lane(attachment, *own);
@@ -165,7 +164,9 @@ void thread_exits(void* exiting) noexcept {
 
 PoolCache* known_cache(const PoolObject& pool, std::uint32_t lane) noexcept {
     PoolCache* cache = this_thread != nullptr ? this_thread->caches : nullptr;
-    while (cache != nullptr && (cache->key != &pool || cache->lane != lane)) cache = cache->next;
+    while (cache != nullptr && (cache->pool() != &pool || cache->lane != lane)) {
+        cache = cache->next;
+    }
     return cache;
 }
 
@@ -174,7 +175,7 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     Attachment& attachment = *lane.attachment;
     ThreadState& thread = state_of_thread(process_epoch());
     PoolCache* cache = thread.caches;
-    while (cache != nullptr && cache->key != nullptr) cache = cache->next;
+    while (cache != nullptr && cache->pool() != nullptr) cache = cache->next;
     if (cache == nullptr) {
         cache = ::new (wiped_allocate(sizeof(PoolCache))) PoolCache{};
         cache->next = std::exchange(thread.caches, cache);
@@ -182,7 +183,6 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->top = 0;
     auto* body = reinterpret_cast<PoolBody*>(reinterpret_cast<std::byte*>(&pool) +
                                              pool.body.from_object);
-    cache->key = &pool;
     cache->body = body;
     cache->slots = reinterpret_cast<std::byte*>(body) + body->slots_at;
     cache->stride = body->stride;
@@ -201,10 +201,12 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->acquired_before = cache->acquired->load(std::memory_order_relaxed);
     cache->epoch = process_epoch();
     cache->light_store = attachment.light_store;
+    cache->others_light = (attachment.header->flags & flag_light_store) != 0;
     // No word of generation 2^34 - 1 in state FREE is ever left by a release: the prediction fails.
     for (auto& remembered : cache->ring) {
         remembered = {word::generation_mask | static_cast<std::uint64_t>(SlotState::spare), 0};
     }
+    cache->set_pool(&pool);
     return *cache;
 }
 
@@ -222,6 +224,7 @@ const LaneView& find_lane(const void* object) noexcept {
                              object);
         }
         if (const LaneView* known = known_lane(*attachment)) return *known;
+        ensure_member(attachment);
         const ProcessLock lock;
         return claim_lane_in(*attachment);
     } catch (const std::exception& error) {
@@ -247,10 +250,10 @@ PoolCache& cache_of(PoolObject& pool) noexcept {
 void forget_lanes(Attachment& attachment) noexcept {
     for (ThreadState* thread = all_threads; thread != nullptr; thread = thread->next) {
         for (OwnLane* own = thread->lanes; own != nullptr; own = own->next) {
-            if (own->view.attachment == &attachment) own->view.bytes = 0;
+            if (own->view.attachment == &attachment) own->view.set_size(0);
         }
         for (PoolCache* cache = thread->caches; cache != nullptr; cache = cache->next) {
-            if (attachment_of(cache->key) == &attachment) cache->key = nullptr;
+            if (attachment_of(cache->pool()) == &attachment) cache->set_pool(nullptr);
         }
     }
 }
@@ -260,7 +263,7 @@ void forget_all_lanes() noexcept { all_threads = nullptr; }
 void free_lanes(Attachment& attachment) noexcept {
     for (ThreadState* thread = all_threads; thread != nullptr; thread = thread->next) {
         for (OwnLane* own = thread->lanes; own != nullptr; own = own->next) {
-            if (own->view.attachment == &attachment && own->view.bytes != 0) {
+            if (own->view.attachment == &attachment && own->view.size() != 0) {
                 free_lane(attachment, *own);
             }
         }

@@ -147,9 +147,17 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
 }
 
 Locked Lock::give_up(Outcome why) noexcept {
-    // A wake-up that was meant for us is the next waiter's.
-    // L4 relaxed load, no pair: a hint.
-    if ((word_.load(std::memory_order_relaxed) & locked_bit) == 0) wake_waiters(word_, 1);
+    // A wake-up that was meant for us is the next waiter's: now, or by whoever holds the lock.
+    // L4 relaxed load, no pair: a guess for L5.
+    std::uint64_t word = word_.load(std::memory_order_relaxed);
+    while ((word & locked_bit) != 0 && (word & waiters_bit) == 0) {
+        // L5 relaxed RMW, no pair: only marks that somebody sleeps.
+        if (word_.compare_exchange_strong(word, word | waiters_bit, std::memory_order_relaxed,
+                                          std::memory_order_relaxed)) {
+            break;
+        }
+    }
+    if ((word & locked_bit) == 0) wake_waiters(word_, 1);
     return {why, false};
 }
 

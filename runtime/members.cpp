@@ -61,6 +61,11 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
                         errno};
         case os::Answer::yes: break;
     }
+    // B1 acquire load <- B3, B4, R1: somebody may have come, and died, before we had the byte.
+    if (entry.state.load(std::memory_order_acquire) != state) {
+        os::unlock_byte(description, byte_of(index));
+        return Claimed::no;
+    }
     // The byte is ours: display fields and the death word may be reset before anybody looks.
     entry.pid = os::process_id();
     entry.attached_realtime_ns = os::realtime_ns();
@@ -118,7 +123,25 @@ MemberLife member_life(Attachment& attachment, std::uint32_t index,
         if (state != nullptr) *state = before;
         return MemberLife::unclear;
     }
-    return member_life(fd, entry, index, state);
+    const MemberLife life = member_life(fd, entry, index, state);
+    if (life != MemberLife::dead) return life;
+    // A death is believed only through descriptors that surely were of this file: the host may
+    // have closed ours and opened something else under its number between look and question.
+    for (int round = 0; round < 2; ++round) {
+        try {
+            const os::Fd fresh = os::reopen(sound_fd(attachment), attachment.name);
+            std::uint64_t again = 0;
+            if (os::file_of(fresh.get()) != attachment.file ||
+                member_life(fresh.get(), entry, index, &again) != MemberLife::dead ||
+                os::file_of(fresh.get()) != attachment.file) {
+                return MemberLife::unclear;
+            }
+            if (state != nullptr && again != *state) return MemberLife::unclear;
+        } catch (const Error&) {
+            return MemberLife::unclear;
+        }
+    }
+    return MemberLife::dead;
 }
 
 bool member_is_alive(Attachment* attachment, MemberId id) noexcept {
@@ -131,6 +154,9 @@ bool member_is_alive(Attachment* attachment, MemberId id) noexcept {
 void claim_member(Attachment& attachment) {
     const std::string what = "arena '" + attachment.name + "'";
     os::Fd description = os::reopen(sound_fd(attachment), what);
+    if (os::file_of(description.get()) != attachment.file) {
+        throw Error{Errc::busy, what + ": this process's descriptors were changed while it joined"};
+    }
     void* page = map_lock_page(description.get(), what);
     const std::uint32_t places = attachment.header->max_members;
     try {

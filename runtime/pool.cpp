@@ -80,7 +80,15 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
                   std::size_t count) noexcept {
     Taken taken = not_taken(Outcome::would_block);
     for (std::size_t i = 0; i < count; ++i) hints.clear(leaves[i].leaf, leaves[i].bits);
-    heavy_fence();
+    if (!heavy_fence() && cache.others_light) {
+        // We cannot reach a releaser between its store and its look: the bits stay.
+        for (std::size_t i = 0; i < count; ++i) {
+            for (std::uint64_t bits = leaves[i].bits; bits != 0; bits &= bits - 1) {
+                hints.set(leaves[i].leaf * 64 +
+                          static_cast<std::uint64_t>(std::countr_zero(bits)));
+            }
+        }
+    }
     for (std::size_t i = 0; i < count; ++i) {
         for (std::uint64_t bits = leaves[i].bits; bits != 0; bits &= bits - 1) {
             const std::uint64_t index =
@@ -180,7 +188,7 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
             std::uint64_t before = meta.load(std::memory_order_relaxed);
             // O8 acq_rel RMW, no pair: the new filling begins; others only read the number. A
             // repairer's late count makes it fail and repeat.
-            while (!meta.compare_exchange_strong(before, meta::next_fill(before),
+            while (!meta.compare_exchange_strong(before, meta::next_fill(before, mine),
                                                  std::memory_order_acq_rel,
                                                  std::memory_order_relaxed)) {
             }
@@ -196,9 +204,11 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
             const std::uint64_t index =
                 leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
             if (index >= body.capacity) break;
-            hints.clear(leaf, bit);
             const Taken taken = claim(index);
+            hints.clear(leaf, bit);
             if (taken.word != 0) return taken;
+            // Emptied since we looked, and its bit was set before we cleared it?
+            if (word::state(truth_of(body, index)) == SlotState::empty) hints.set(index);
         }
     }
     for (std::uint64_t next = read(body.virgin); next < body.capacity;) {
@@ -312,13 +322,13 @@ void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out) 
     PoolBody& body = body_of(pool);
     std::copy_n(value_of(body, taken.index), body.value_bytes, static_cast<std::byte*>(out));
     if (!lease_word(pool, taken, epoch, &word)) return;
-    // Nobody but the holder touches the value or the word: zeroed first, then EMPTY.
-    std::fill_n(value_of(body, taken.index), body.value_bytes, std::byte{0});
-    leave_held(body, taken.index, word, [](std::uint64_t w) {
-        return word::next(w, SlotState::empty) & ~word::recovered_bit;
+    // CLOSING first: should we die before EMPTY, nobody lends a value that is half zeroes, and
+    // what only our memory still knew of is destroyed.
+    PoolCache& cache = cache_of(pool);
+    const std::uint64_t closing = leave_held(body, taken.index, word, [&](std::uint64_t w) {
+        return word::next(w, SlotState::closing, cache.lane);
     });
-    hints_of(body, Hint::empty).set(taken.index);
-    wake_for_place(pool);
+    make_empty(pool, taken.index, closing);
 }
 
 std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {

@@ -83,10 +83,15 @@ void wake_for_place(PoolObject& pool) noexcept;
 void announce_wait(PoolBody& body, const LaneView& lane);
 void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
+/// Who gathers several slots: a lane and its incarnation, in one word.
+std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept;
+std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
 
 // pool_maintain.cpp
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.
 void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept;
+/// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so.
+void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept;
 /// The slot is CLOSING and ours: destroy (where this process has it), zero bytes, EMPTY.
 void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept;
 /// FREE or another state at rest to CLOSING and on to EMPTY; false when it was not as expected.

@@ -27,19 +27,6 @@ void zero_value(PoolBody& body, std::uint64_t index) noexcept {
     std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
 }
 
-/// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so.
-void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
-    PoolBody& body = body_of(pool);
-    zero_value(body, index);
-    const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
-    if (!move_truth(body, index, owned, empty)) {
-        contract_failure("slot %llu was changed while this process owned it",
-                         static_cast<unsigned long long>(index));
-    }
-    hints_of(body, Hint::empty).set(index);
-    wake_for_place(pool);
-}
-
 std::uint64_t hook_bits(const PoolBody& body) noexcept {
     // O11 acquire load <- O12.
     return body.hooks.load(std::memory_order_acquire);
@@ -66,6 +53,18 @@ bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
 }
 
 }  // namespace
+
+void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
+    PoolBody& body = body_of(pool);
+    zero_value(body, index);
+    const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
+    if (!move_truth(body, index, owned, empty)) {
+        contract_failure("slot %llu was changed while this process owned it",
+                         static_cast<unsigned long long>(index));
+    }
+    hints_of(body, Hint::empty).set(index);
+    wake_for_place(pool);
+}
 
 void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept {
     PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
@@ -253,15 +252,18 @@ void settle_pool(PoolObject& pool, Reaped& done) noexcept {
 
 namespace {
 
-/// Counts the death of this lease once, though many may repair it.
+/// Counts the death of this lease once, though many may repair it; of a builder, begins the filling
+/// that it may not have begun.
 void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
+    const bool built = word::state(held) == SlotState::building;
     Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
     // O13 acquire load <- O14.
     std::uint64_t before = counted.load(std::memory_order_acquire);
     for (;;) {
         // Still the same lease? Then nobody can have begun a new filling since `before`.
         if (truth_of(body, index) != held) return;
-        const std::uint64_t after = meta::count_death(before, held);
+        const std::uint64_t after =
+            built ? meta::begin_fill(before, held) : meta::count_death(before, held);
         if (after == before) return;
         // O14 acq_rel RMW -> O13: repeats only when another one counted or filled.
         if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
@@ -276,7 +278,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     PoolBody& body = body_of(pool);
     const SlotState state = word::state(word);
     const bool borrowed = state == SlotState::held;
-    if (borrowed) count_death(body, index, word);
+    if (borrowed || state == SlotState::building) count_death(body, index, word);
     // After the word was loaded, or a lane's new owner would be robbed.
     if (!dead.names(word::owner(word))) return;
     const bool checked = state == SlotState::checking;
@@ -301,8 +303,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
 /// A bit that a dead setter may have owed.
 void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
     const auto owe = [&](Hint which) {
-        HintTree hints = hints_of(body, which);
-        if (!hints.test(index)) hints.set(index);
+        hints_of(body, which).restore(index);
     };
     switch (word::state(word)) {
         case SlotState::free: owe(Hint::free); break;
@@ -328,14 +329,13 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
     }
     // J2 acquire load <- J1.
     std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
-    if (gatherer != 0 && gatherer <= no_lane_number &&
-        dead.names(static_cast<std::uint32_t>(gatherer - 1))) {
-        // J1 acq_rel RMW -> J2: nobody gathers any more; a new one marks its demand again when
-        // it is woken.
+    if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
+        dead.names(gatherer_lane(gatherer))) {
+        // J3 seq_cst RMW, no pair: ordered with D3; a new gatherer marks again when it is woken.
+        body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
+        // J1 acq_rel RMW -> J2: nobody gathers any more.
         body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_acq_rel,
                                           std::memory_order_relaxed);
-        // J3 seq_cst RMW, no pair: ordered with D3.
-        body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
     }
 }
 

@@ -49,6 +49,8 @@ void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     if (leaf_bits(body, leaf) != 0) {
         // D1 seq_cst RMW, no pair: as in set_bit.
         body.demand.fetch_or(std::uint64_t{1} << leaf, std::memory_order_seq_cst);
+        // A release in between saw no demand, though somebody had marked it.
+        wake(body.event, everybody);
     }
 }
 
@@ -97,6 +99,33 @@ std::uint64_t demand_of(const PoolBody& body) noexcept {
 
 }  // namespace
 
+namespace {
+/// The incarnation of whoever has the lane.
+std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
+    if (lane < attachment.header->max_members) {
+        // R4 acquire load <- R1, B3.
+        return attachment.member_entry(lane).state.load(std::memory_order_acquire) >> 1;
+    }
+    // R2 acquire load <- R3, N1.
+    return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
+}
+}  // namespace
+
+std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept {
+    return incarnation_of(attachment, lane) << 10 | (std::uint64_t{lane} + 1);
+}
+
+std::uint32_t gatherer_lane(std::uint64_t token) noexcept {
+    return static_cast<std::uint32_t>((token & 0x3ff) - 1);
+}
+
+namespace {
+bool gatherer_lives(const Attachment& attachment, std::uint64_t token) noexcept {
+    const std::uint32_t lane = gatherer_lane(token);
+    return lane_lives(attachment, lane) && gatherer_token(attachment, lane) == token;
+}
+}  // namespace
+
 void wake_for_idle(PoolObject& pool) noexcept {
     const std::uint64_t demand = demand_of(body_of(pool));
     if (demand == 0) return;
@@ -135,7 +164,10 @@ void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
         // and a bit that is left over costs its pool's releasers a look.
         const ProcessLock lock;
         // X2 relaxed RMW, no pair: under the process lock.
-        if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) > 1) return;
+        if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) == 1) {
+            clear_bit(body, lane.lane);
+        }
+        return;
     }
     clear_bit(body, lane.lane);
 }
@@ -263,15 +295,15 @@ namespace {
 class Gatherer {
 public:
     Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
-        : body_{body}, attachment_{attachment}, mine_{std::uint64_t{lane.lane} + 1} {}
+        : body_{body}, attachment_{attachment}, mine_{gatherer_token(attachment, lane.lane)} {}
     ~Gatherer() {
         std::uint64_t mine = mine_;
         if (!held_) return;
+        // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it.
+        body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
         // J1 acq_rel RMW -> J2: the next one sees what we gave back.
         body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_acq_rel,
                                            std::memory_order_relaxed);
-        // J3 seq_cst RMW, no pair: ordered with D3.
-        body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
         wake(body_.event, everybody);
     }
     Gatherer(const Gatherer&) = delete;
@@ -283,7 +315,7 @@ public:
         held_ = held_ || body_.bulk.compare_exchange_strong(nobody, mine_,
                                                             std::memory_order_acq_rel,
                                                             std::memory_order_acquire);
-        if (!held_ && !lane_lives(attachment_, static_cast<std::uint32_t>(nobody - 1))) {
+        if (!held_ && !gatherer_lives(attachment_, nobody)) {
             // J2 acq_rel RMW <- J1: from a lane that is nobody's any more.
             held_ = body_.bulk.compare_exchange_strong(nobody, mine_, std::memory_order_acq_rel,
                                                        std::memory_order_relaxed);

@@ -26,6 +26,12 @@ DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member,
             states_[lane] = state;
         }
     }
+    // Lanes are freed before their member's entry: if the entry still says what it said when the
+    // death was proved, none of these lanes can be a later incarnation's.
+    // R4 acquire load <- R1, B3.
+    if (attachment.member_entry(member).state.load(std::memory_order_acquire) != member_state) {
+        set_.reset();
+    }
 }
 
 bool DeadLanes::names(std::uint32_t lane) const noexcept {

@@ -1,6 +1,7 @@
 # lib.sh: what demo, test, perf and fresh share; sourced, never run.
 # It changes to the root of the checkout and sets up the end: whatever happens, the processes that a
-# step started are ended and the directory of this run, on a tmpfs, is removed.
+# step started are ended and the directory of this run, on a tmpfs, is removed. Who makes more than
+# that defines remove_more.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 export PYTHONDONTWRITEBYTECODE=1
@@ -25,7 +26,8 @@ finish() {
     trap - EXIT
     trap '' INT TERM HUP
     if [ -n "$group" ]; then kill -KILL -- "-$group" 2>/dev/null || true; fi
-    kill_all >/dev/null
+    kill_all
+    if declare -F remove_more >/dev/null; then remove_more; fi
     rm -rf "$run_dir"
     exit "$status"
 }

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <lagoon/detail/pool_core.hpp>
+#include <lagoon/error.hpp>
 
 namespace lagoon::inline v1 {
 

@@ -30,6 +30,7 @@
 #include <lagoon/detail/atomic.hpp>
 #include <lagoon/detail/attachment.hpp>
 #include <lagoon/detail/pool_core.hpp>
+#include <lagoon/error.hpp>
 #include <lagoon/lease.hpp>
 #include <lagoon/pool_options.hpp>
 

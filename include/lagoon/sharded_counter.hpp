@@ -35,7 +35,8 @@ public:
         const std::uint64_t here = reinterpret_cast<std::uintptr_t>(this) - own.base;
         const std::uint64_t stripe = here + static_cast<std::uint64_t>(storage_.from_object) +
                                      std::uint64_t{own.lane} * detail::cache_line_bytes;
-        if (here >= own.bytes || stripe >= own.bytes) [[unlikely]] return add_slow(events);
+        const std::uint64_t bytes = own.size();
+        if (here >= bytes || stripe >= bytes) [[unlikely]] return add_slow(events);
         auto& mine = *reinterpret_cast<detail::Atomic<std::int64_t>*>(own.base + stripe);
         // S1 relaxed load, no pair: this thread alone writes its stripe.
         const std::int64_t before = mine.load(std::memory_order_relaxed);

@@ -58,7 +58,7 @@ void kill_at_random(Arena& room, int kills) {
 }  // namespace
 
 TEST_CASE("stress: processes take, make, discard and give back in any order") {
-    for (const std::uint64_t capacity : {1, 3, 200}) {
+    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 200}) {
         CAPTURE(capacity);
         auto room = make_room(capacity);
         const int steps = load::iterations(15'000);
@@ -100,7 +100,7 @@ TEST_CASE("stress: many waiting processes on few slots are all served") {
 }
 
 TEST_CASE("stress: workers killed at random lose no slot and lend none twice") {
-    for (const std::uint64_t capacity : {1, 3, 130}) {
+    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 130}) {
         CAPTURE(capacity);
         auto room = make_room(capacity);
         kill_at_random(room, load::iterations(300));

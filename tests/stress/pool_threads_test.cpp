@@ -25,7 +25,7 @@ void together(std::uint64_t threads, Body&& body) {
 }  // namespace
 
 TEST_CASE("stress: threads take, make, discard and give back in any order") {
-    for (const std::uint64_t capacity : {1, 3, 64, 200}) {
+    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 64, 200}) {
         CAPTURE(capacity);
         auto room = make_room(capacity);
         const int steps = load::iterations(20'000);
@@ -39,7 +39,7 @@ TEST_CASE("stress: threads take, make, discard and give back in any order") {
 }
 
 TEST_CASE("stress: many waiters on few slots are all served, by wake-ups alone") {
-    for (const std::uint64_t capacity : {1, 3}) {
+    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3}) {
         CAPTURE(capacity);
         auto room = make_room(capacity);
         for (std::uint64_t i = 0; i < capacity; ++i) room->items.add(Item{});

@@ -88,7 +88,8 @@ TEST_CASE("fork: a child holds nothing until its first use, which attaches it af
     const auto name = unique_name("fork");
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
-    const auto own_lane = lagoon::detail::lane_of(&desk.root());
+    const std::uint32_t own_member = lagoon::detail::lane_of(&desk.root()).member;
+    const std::uint32_t own_lane = lagoon::detail::lane_of(&desk.root()).lane;
     REQUIRE(in_copy(way, [&] {
                 if (members_of(name) != 1) return 1;
                 // Counters are plain words of the arena: no membership is needed.
@@ -97,7 +98,7 @@ TEST_CASE("fork: a child holds nothing until its first use, which attaches it af
                 desk->hits.add(1);
                 if (members_of(name) != 2) return 3;
                 const auto& lane = lagoon::detail::lane_of(&desk.root());
-                if (lane.member == own_lane.member || lane.lane == own_lane.lane) return 4;
+                if (lane.member == own_member || lane.lane == own_lane) return 4;
                 auto lease = desk->pool.acquire();
                 if (!lease || desk->pool.leased() != 1) return 5;
                 lease.give_back();

@@ -64,7 +64,8 @@ TEST_CASE("hints: a tree has a word for 64 of the level below, up to one") {
 }
 
 TEST_CASE("hints: it finds exactly what is set, in every size") {
-    for (const std::uint64_t slots : {1, 2, 63, 64, 65, 4095, 4096, 4097, 70'000, 300'000}) {
+    for (const std::uint64_t slots : std::initializer_list<std::uint64_t>{
+             1, 2, 63, 64, 65, 4095, 4096, 4097, 70'000, 300'000}) {
         CAPTURE(slots);
         const Tree tree{slots};
         HintTree hints = tree.hints();

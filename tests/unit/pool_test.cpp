@@ -154,7 +154,8 @@ TEST_CASE("pool: the last 64 returns come back in order, and all the others come
 }
 
 TEST_CASE("pool: every capacity is lent whole, by memory and by hints, none twice") {
-    for (const std::uint64_t capacity : {1, 3, 63, 64, 65, 128, 4095, 4096, 4097, 5000}) {
+    for (const std::uint64_t capacity :
+         std::initializer_list<std::uint64_t>{1, 3, 63, 64, 65, 128, 4095, 4096, 4097, 5000}) {
         CAPTURE(capacity);
         auto room = make_full_room(capacity);
         // Twice by this thread, and once by a thread that remembers nothing.

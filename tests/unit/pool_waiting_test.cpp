@@ -270,7 +270,7 @@ TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the k
 }
 
 TEST_CASE("pool waiting: a releaser killed between the word and the wake owes nobody") {
-    for (const std::uint64_t capacity : {1, 3000}) {
+    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3000}) {
         auto room = make_full_room(capacity);
         const support::Flag there;
         const support::Flag release;

@@ -14,7 +14,9 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include <lagoon/detail/config.hpp>
@@ -27,29 +29,63 @@ constexpr bool fits_one_word = std::is_trivially_copyable_v<T> &&
                                (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 ||
                                 sizeof(T) == 8);
 
+template <std::size_t Bytes>
+struct WordOf;
+template <>
+struct WordOf<1> {
+    using type = std::uint8_t;
+};
+template <>
+struct WordOf<2> {
+    using type = std::uint16_t;
+};
+template <>
+struct WordOf<4> {
+    using type = std::uint32_t;
+};
+template <>
+struct WordOf<8> {
+    using type = std::uint64_t;
+};
+
 template <class T>
 class Atomic {
+    // A class is kept as a number of its size: of one that asks for less alignment, as two ints
+    // do, clang would make calls into another library.
+    using Word = typename std::conditional_t<std::is_scalar_v<T>, std::type_identity<T>,
+                                             WordOf<sizeof(T)>>::type;
+
 public:
     static_assert(fits_one_word<T>, "an atomic in the arena is 1, 2, 4 or 8 bytes");
 
     constexpr Atomic() noexcept = default;
-    constexpr explicit Atomic(T value) noexcept : value_{value} {}
+    constexpr explicit Atomic(T value) noexcept : value_{std::bit_cast<Word>(value)} {}
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 
     LAGOON_ALWAYS_INLINE T load(std::memory_order order) const noexcept {
-        return value_.load(order);
+        return std::bit_cast<T>(value_.load(order));
     }
     LAGOON_ALWAYS_INLINE void store(T value, std::memory_order order) noexcept {
-        value_.store(value, order);
+        value_.store(std::bit_cast<Word>(value), order);
     }
     LAGOON_ALWAYS_INLINE T exchange(T value, std::memory_order order) noexcept {
-        return value_.exchange(value, order);
+        return std::bit_cast<T>(value_.exchange(std::bit_cast<Word>(value), order));
     }
     LAGOON_ALWAYS_INLINE bool compare_exchange_strong(T& expected, T desired,
                                                       std::memory_order success,
                                                       std::memory_order failure) noexcept {
-        return value_.compare_exchange_strong(expected, desired, success, failure);
+        if constexpr (std::is_same_v<Word, T>) {
+            return value_.compare_exchange_strong(expected, desired, success, failure);
+        } else {
+            // Byte by byte, for padding is compared, too: the next attempt has what was found.
+            Word word;
+            std::memcpy(&word, &expected, sizeof word);
+            const bool done = value_.compare_exchange_strong(word, std::bit_cast<Word>(desired),
+                                                             success, failure);
+            if (!done) std::memcpy(static_cast<void*>(&expected), &word, sizeof word);
+            return done;
+        }
     }
     LAGOON_ALWAYS_INLINE T fetch_add(T operand, std::memory_order order) noexcept {
         return value_.fetch_add(operand, order);
@@ -68,12 +104,12 @@ public:
     }
 
     /// The word itself, for a system call that takes its address.
-    void* address() const noexcept { return const_cast<std::atomic<T>*>(&value_); }
+    void* address() const noexcept { return const_cast<std::atomic<Word>*>(&value_); }
 
 private:
-    std::atomic<T> value_{};
-    static_assert(std::atomic<T>::is_always_lock_free);
-    static_assert(sizeof(std::atomic<T>) == sizeof(T));
+    std::atomic<Word> value_{};
+    static_assert(std::atomic<Word>::is_always_lock_free);
+    static_assert(sizeof(std::atomic<Word>) == sizeof(T));
 };
 
 /// The atomic view of a plain T that is part of somebody's array.
@@ -89,8 +125,9 @@ LAGOON_ALWAYS_INLINE void light_fence() noexcept {
 }
 
 /// The rare side of the pair: a full barrier on every CPU that runs a registered process.
-/// Makes one system call (about 0.3 to 30 us); where the kernel refuses it, a plain fence.
-void heavy_fence() noexcept;
+/// Makes one system call (about 0.3 to 30 us). False where the kernel refuses it: then it was a
+/// plain fence, which is enough only where nobody releases by a plain store.
+bool heavy_fence() noexcept;
 
 /// True once this process is registered, so that others' `heavy_fence` reaches it.
 [[nodiscard]] bool fence_is_asymmetric() noexcept;

@@ -20,11 +20,28 @@ struct PoolCache;
 /// A thread's lane in one arena. `bytes` is 0 for nobody's lane, which matches no address.
 struct LaneView {
     std::uintptr_t base;
-    std::uint64_t bytes;
+    Atomic<std::uint64_t> bytes;
     std::uint32_t lane;
     std::uint32_t member;
     bool shared;  // the process's lane, used by threads that found none of their own
     Attachment* attachment;
+
+    [[nodiscard]] LAGOON_ALWAYS_INLINE std::uint64_t size() const noexcept {
+        // N4 relaxed load, no pair: changed by its own thread, or when the arena is closed.
+        return bytes.load(std::memory_order_relaxed);
+    }
+    void set_size(std::uint64_t size) noexcept {
+        // N5 relaxed store, no pair: as N4.
+        bytes.store(size, std::memory_order_relaxed);
+    }
+    void assign(const LaneView& other, std::uint32_t number, bool is_shared) noexcept {
+        base = other.base;
+        lane = number;
+        member = other.member;
+        shared = is_shared;
+        attachment = other.attachment;
+        set_size(other.size());
+    }
 };
 
 /// Never null: they start at sentinels that match no object. `own` is the last lane of this
@@ -43,7 +60,7 @@ LAGOON_COLD const LaneView& find_lane(const void* object) noexcept;
 
 LAGOON_ALWAYS_INLINE const LaneView& lane_of(const void* object) noexcept {
     const LaneView* own = hot.own;
-    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->bytes) [[likely]] return *own;
+    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->size()) [[likely]] return *own;
     return find_lane(object);
 }
 

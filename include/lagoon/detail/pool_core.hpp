@@ -71,7 +71,7 @@ struct PoolBody {
     Atomic<std::uint64_t> hooks;        // hook_check and so on, or-ed together over all processes
     Atomic<std::uint64_t> virgin;       // hint: slots from here on have never been filled
     Atomic<std::uint64_t> last_freed;   // hint: index + 1
-    Atomic<std::uint64_t> bulk;         // lane + incarnation of who gathers several, or 0
+    Atomic<std::uint64_t> bulk;         // who gathers several slots (gatherer_token), or 0
 
     alignas(cache_line_bytes) std::array<Atomic<std::uint64_t>, demand_leaves> demand_leaf;
 
@@ -97,7 +97,7 @@ constexpr std::uint32_t remembered_slots = 64;
 
 /// What one thread knows of one pool: private, wiped in a forked child. `key` null matches none.
 struct alignas(cache_line_bytes) PoolCache {
-    const PoolObject* key;
+    Atomic<const PoolObject*> key;
     std::byte* slots;
     std::uint64_t stride;
     std::uint64_t claim;               // added to a FREE word it gives the word HELD by my lane
@@ -112,6 +112,7 @@ struct alignas(cache_line_bytes) PoolCache {
     bool shared;                       // the lane is the process's: never in `hot`
     std::uint32_t top;
     bool light_store;                  // a release may be a plain store
+    bool others_light;                 // others' releases are plain stores
     struct Remembered {
         std::uint64_t word;            // FREE, as I left it
         std::uint64_t index;
@@ -120,6 +121,14 @@ struct alignas(cache_line_bytes) PoolCache {
 
     std::uint64_t acquired_before;     // my stripe when this cache was made
 
+    [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {
+        // P9 relaxed load, no pair: changed by its own thread, or when the arena is closed.
+        return key.load(std::memory_order_relaxed);
+    }
+    void set_pool(const PoolObject* pool) noexcept {
+        // P10 relaxed store, no pair: as P9.
+        key.store(pool, std::memory_order_relaxed);
+    }
     /// Has this thread taken anything here? Then some of it may still be out.
     [[nodiscard]] bool ever_took() const noexcept {
         // P3 relaxed load, no pair: this thread alone writes its stripe.
@@ -212,7 +221,7 @@ LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
 /// One compare-and-swap that predicts the word this thread left in its most recent slot.
 LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
     PoolCache* cache = hot.last;
-    if (cache->key == &pool) [[likely]] {
+    if (cache->pool() == &pool) [[likely]] {
         const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
         std::uint64_t expected = last.word;
         const std::uint64_t mine = last.word + cache->claim;
@@ -237,7 +246,8 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
 LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
                                               std::uint64_t epoch) noexcept {
     PoolCache* cache = hot.last;
-    if (cache->key != &pool || (taken.word & word::owner_mask) != cache->owner_bits) [[unlikely]] {
+    if (cache->pool() != &pool || (taken.word & word::owner_mask) != cache->owner_bits ||
+        cache->epoch != epoch) [[unlikely]] {
         return pool_give_back(pool, taken, epoch);
     }
     Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
@@ -252,11 +262,11 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
         if (before != taken.word) [[unlikely]] pool_require_held(taken, before);
     }
     cache->ring[++cache->top % remembered_slots] = {left, taken.index};
-    // P6 relaxed load, no pair: a hint; its clearing is followed by a heavy fence and a second
-    // look at the truth.
-    const std::uint64_t hints = cache->free_hints[taken.index / 64].load(std::memory_order_relaxed);
-    // P7 relaxed load, no pair: the waiter's mark is followed by a heavy fence and a second look.
-    const std::uint64_t demand = cache->demand->load(std::memory_order_relaxed);
+    // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
+    // look at the truth. seq_cst orders it behind P5; behind P2 the fence does.
+    const std::uint64_t hints = cache->free_hints[taken.index / 64].load(std::memory_order_seq_cst);
+    // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
+    const std::uint64_t demand = cache->demand->load(std::memory_order_seq_cst);
     if (demand != 0 || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]] {
         pool_release_slow(pool, taken.index);
     }

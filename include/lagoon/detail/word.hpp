@@ -92,7 +92,7 @@ constexpr std::uint64_t next_dirty(std::uint64_t w, DirtyReason why) noexcept {
 }  // namespace word
 
 /// The word beside the truth: fill number 32 | deaths on this filling 4 | generation of the last
-/// death counted 20 | request 8, from the top down. Compare-and-swap only.
+/// death or beginning counted 20 | request 8, from the top down. Compare-and-swap only.
 namespace meta {
 
 constexpr std::uint64_t one_fill = std::uint64_t{1} << 32;
@@ -106,12 +106,21 @@ constexpr std::uint64_t fill(std::uint64_t m) noexcept { return m >> 32; }
 constexpr std::uint32_t deaths(std::uint64_t m) noexcept {
     return static_cast<std::uint32_t>((m & deaths_mask) >> deaths_shift);
 }
-constexpr std::uint64_t next_fill(std::uint64_t m) noexcept {
-    return (m & ~(one_fill - 1)) + one_fill;
+constexpr std::uint64_t mark_of(std::uint64_t truth) noexcept {
+    return (word::generation(truth) & 0xfffff) << counted_shift;
+}
+/// `m` at the beginning of the filling that the BUILDING word `truth` stands for; no deaths.
+constexpr std::uint64_t next_fill(std::uint64_t m, std::uint64_t truth) noexcept {
+    return ((m & ~(one_fill - 1)) + one_fill) | mark_of(truth);
+}
+/// The same for a dead builder's repairer: once, and not if the builder had begun.
+constexpr std::uint64_t begin_fill(std::uint64_t m, std::uint64_t truth) noexcept {
+    const bool begun = (m & counted_mask) == mark_of(truth) && deaths(m) == 0;
+    return begun ? m : next_fill(m, truth);
 }
 /// `m` with the death of the lease of `truth` counted, once however often it is asked.
 constexpr std::uint64_t count_death(std::uint64_t m, std::uint64_t truth) noexcept {
-    const std::uint64_t mark = (word::generation(truth) & 0xfffff) << counted_shift;
+    const std::uint64_t mark = mark_of(truth);
     if ((m & counted_mask) == mark && deaths(m) > 0) return m;
     const std::uint64_t more = deaths(m) < 15 ? deaths(m) + 1 : 15;
     return (m & ~(counted_mask | deaths_mask)) | mark | more << deaths_shift;

@@ -38,8 +38,7 @@ bool prefault(std::byte* base, std::uint64_t bytes) noexcept {
 
 }  // namespace
 
-Attachment& adopt_mapping(const Request& request, os::Fd fd, std::byte* base,
-                          std::uint64_t bytes) {
+Attachment& adopt_mapping(const Request& request, os::Fd fd, std::byte* base, std::uint64_t bytes) {
     Attachment& attachment = *new_attachment();
     attachment.name = request.name;
     attachment.directory = request.directory;
@@ -49,7 +48,7 @@ Attachment& adopt_mapping(const Request& request, os::Fd fd, std::byte* base,
     attachment.writable = true;
     attachment.want_keeper = request.options.keeper;
     attachment.prefaulted = request.options.prefault && prefault(base, bytes);
-    // G11 release store -> G10, G11.
+    // G11 release store -> G10, G11, G12.
     attachment.fd.store(fd.release(), std::memory_order_release);
     publish_mapping(attachment, base, bytes);
     return attachment;
@@ -73,15 +72,14 @@ void require_same_struct(const Request& request, const Construction& scratch,
                          const std::byte* base) {
     const auto& header = *reinterpret_cast<const ArenaHeader*>(base);
     const auto& ours = scratch.directory();
-    require_same_directory(
-        request.name, ours.data(), ours.size(),
-        reinterpret_cast<const DirectoryEntry*>(base + header.directory_offset),
-        header.directory_count, "this program", "the arena");
+    require_same_directory(request.name, ours.data(), ours.size(),
+                           reinterpret_cast<const DirectoryEntry*>(base + header.directory_offset),
+                           header.directory_count, "this program", "the arena");
     if (header.root_bytes != request.root.bytes) {
-        throw Error{Errc::layout_mismatch,
-                    "arena '" + request.name + "': the struct has " +
-                        std::to_string(request.root.bytes) + " bytes in this program and " +
-                        std::to_string(header.root_bytes) + " in the arena"};
+        throw Error{Errc::layout_mismatch, "arena '" + request.name + "': the struct has " +
+                                               std::to_string(request.root.bytes) +
+                                               " bytes in this program and " +
+                                               std::to_string(header.root_bytes) + " in the arena"};
     }
     if (header.root_offset % std::max<std::uint64_t>(request.root.align, 1) != 0) {
         throw Error{Errc::layout_mismatch,
@@ -204,8 +202,7 @@ void require_lanes(const ArenaOptions& options, std::string_view name) {
     throw Error{Errc::invalid_argument,
                 "arena '" + std::string{name} + "': max_processes (" + std::to_string(processes) +
                     ") and max_threads (" + std::to_string(threads) +
-                    ") must each be at least 1 and together at most " +
-                    std::to_string(lane_limit)};
+                    ") must each be at least 1 and together at most " + std::to_string(lane_limit)};
 }
 
 Request make_request(std::string_view name, const ArenaOptions& options, const RootType& root) {
@@ -240,16 +237,12 @@ Attachment* attach(OpenMode mode, std::string_view name, const ArenaOptions& opt
     bool& made = created != nullptr ? *created : dummy;
     Attachment* attachment = nullptr;
     switch (mode) {
-        case OpenMode::create:
-            made = true;
-            return create_arena(request);
+        case OpenMode::create: made = true; return create_arena(request);
         case OpenMode::open:
             made = false;
             attachment = open_typed(request);
             break;
-        case OpenMode::open_or_create:
-            attachment = open_or_create(request, &made);
-            break;
+        case OpenMode::open_or_create: attachment = open_or_create(request, &made); break;
     }
     if (!made) (void)repair_the_dead(*attachment);
     return attachment;
@@ -283,8 +276,7 @@ namespace lagoon::inline v1 {
 bool remove(std::string_view name, const OpenOptions& options) {
     detail::require_started_properly();
     detail::require_arena_name(name);
-    const std::string path =
-        detail::arena_path(detail::arena_directory(options.directory), name);
+    const std::string path = detail::arena_path(detail::arena_directory(options.directory), name);
     const std::string what = "arena '" + std::string{name} + "'";
     for (int i = 0; i < detail::name_attempts; ++i) {
         const os::Fd fd = detail::open_arena_file(path, true, what);

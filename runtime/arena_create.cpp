@@ -49,9 +49,8 @@ Plan make_plan(const Request& request, const Construction& scratch) {
         throw Error{Errc::bad_layout, request.what + ": the struct's alignment is over " +
                                           std::to_string(page_bytes) + " bytes"};
     }
-    plan.root_offset =
-        round_up(plan.directory_offset + scratch.directory().size() * sizeof(DirectoryEntry),
-                 align);
+    plan.root_offset = round_up(
+        plan.directory_offset + scratch.directory().size() * sizeof(DirectoryEntry), align);
     plan.storage_offset = round_up(plan.root_offset + request.root.bytes, page_bytes);
     plan.storage_bytes = scratch.storage_bytes();
     plan.total = round_up(plan.storage_offset + plan.storage_bytes, page_bytes);
@@ -67,8 +66,9 @@ os::Fd make_unnamed_file(const Request& request, std::uint64_t bytes) {
         const std::string where = request.what + ": directory " + request.directory;
         if (error == EOPNOTSUPP || error == EISDIR) {
             throw Error{Errc::not_supported,
-                        where + " is on a file system without unnamed files (O_TMPFILE); use a "
-                                "tmpfs such as /dev/shm",
+                        where +
+                            " is on a file system without unnamed files (O_TMPFILE); use a "
+                            "tmpfs such as /dev/shm",
                         error};
         }
         const bool denied = error == EACCES || error == EPERM || error == EROFS;
@@ -79,8 +79,8 @@ os::Fd make_unnamed_file(const Request& request, std::uint64_t bytes) {
     }
     for (std::uint64_t done = 0; done < bytes;) {
         const std::uint64_t piece = std::min(bytes - done, reserve_piece);
-        const int error = ::posix_fallocate(fd.get(), static_cast<off_t>(done),
-                                            static_cast<off_t>(piece));
+        const int error =
+            ::posix_fallocate(fd.get(), static_cast<off_t>(done), static_cast<off_t>(piece));
         if (error == EINTR) continue;
         if (error != 0) {
             struct statvfs space {};
@@ -173,9 +173,9 @@ Attachment& build(const Request& request) {
                 }
             }
         } catch (const Error& error) {
-            throw Error{Errc::bad_layout,
-                        request.what + ": the struct's constructor is not deterministic: " +
-                            error.what()};
+            throw Error{
+                Errc::bad_layout,
+                request.what + ": the struct's constructor is not deterministic: " + error.what()};
         }
         std::memcpy(base + plan.directory_offset, ours.data(),
                     ours.size() * sizeof(DirectoryEntry));
@@ -196,18 +196,17 @@ Named give_name(const Request& request, Attachment& attachment) {
     const int fd = sound_fd(attachment);
     const std::string self = "/proc/self/fd/" + std::to_string(fd);
     if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, request.path.c_str(), AT_SYMLINK_FOLLOW) == 0 ||
-        (errno == ENOENT &&
-         ::linkat(fd, "", AT_FDCWD, request.path.c_str(), AT_EMPTY_PATH) == 0)) {
+        (errno == ENOENT && ::linkat(fd, "", AT_FDCWD, request.path.c_str(), AT_EMPTY_PATH) == 0)) {
         return Named::yes;
     }
     if (errno == EEXIST) return Named::taken;
     const int error = errno;
-    throw Error{error == EACCES || error == EPERM || error == EROFS ? Errc::not_permitted
-                : error == ENOSPC                                   ? Errc::no_space
-                                                                    : Errc::system,
-                request.what + ": cannot give it the name " + request.path + ": " +
-                    os::error_text(error),
-                error};
+    throw Error{
+        error == EACCES || error == EPERM || error == EROFS ? Errc::not_permitted
+        : error == ENOSPC                                   ? Errc::no_space
+                                                            : Errc::system,
+        request.what + ": cannot give it the name " + request.path + ": " + os::error_text(error),
+        error};
 }
 
 /// True when the name is free or was that of a stale arena and now is free.
@@ -217,8 +216,9 @@ bool clear_stale_name(const Request& request) {
         return remove_if_stale(request.path, request.options.owner, request.what) ||
                os::file_at(request.path) == os::FileId{};
     } catch (const Error& error) {
-        throw Error{Errc::name_taken, request.what + " cannot be created, because of what has its "
-                                                     "name already: " +
+        throw Error{Errc::name_taken, request.what +
+                                          " cannot be created, because of what has its "
+                                          "name already: " +
                                           error.what()};
     }
 }

@@ -44,8 +44,7 @@ const char* header_flaw(const ArenaHeader& h, std::uint64_t file_bytes) noexcept
         return "the number of lanes";
     }
     if (h.members_offset % cache_line_bytes != 0 ||
-        !within(h.members_offset, std::uint64_t{h.max_members} * sizeof(MemberEntry),
-                file_bytes)) {
+        !within(h.members_offset, std::uint64_t{h.max_members} * sizeof(MemberEntry), file_bytes)) {
         return "the member entries";
     }
     if (h.lanes_offset % cache_line_bytes != 0 ||
@@ -110,15 +109,16 @@ const char* entry_flaw(const ArenaHeader& h, const DirectoryEntry& e, const std:
 void require_sound(const ArenaHeader& h, const std::byte* base, const std::string& what) {
     const auto* directory = reinterpret_cast<const DirectoryEntry*>(base + h.directory_offset);
     if (h.checksum != checksum_of(h, directory)) {
-        fail(Errc::corrupt, what + ": the checksum of header and directory is wrong; bytes of the "
-                                   "file were changed. Remove it: lagoon rm " +
+        fail(Errc::corrupt, what +
+                                ": the checksum of header and directory is wrong; bytes of the "
+                                "file were changed. Remove it: lagoon rm " +
                                 std::string{h.name.data()});
     }
     std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
     for (std::uint32_t i = 0; i < h.directory_count; ++i) {
         if (const char* flaw = entry_flaw(h, directory[i], base)) {
-            fail(Errc::corrupt, what + ": member " + std::to_string(i) + ": " + flaw +
-                                    " cannot be");
+            fail(Errc::corrupt,
+                 what + ": member " + std::to_string(i) + ": " + flaw + " cannot be");
         }
         if (directory[i].storage_bytes > 0 &&
             static_cast<Kind>(directory[i].kind) != Kind::sharded_counter) {
@@ -169,8 +169,9 @@ Gate::Gate(int fd, os::LockKind kind, const std::string& what, os::FileId expect
         if (answer == os::Answer::yes) break;
         if (answer == os::Answer::refused) {
             fail(Errc::not_supported,
-                 what + ": the kernel or a sandbox refuses locks of open file descriptions, by "
-                        "which deaths are recognised",
+                 what +
+                     ": the kernel or a sandbox refuses locks of open file descriptions, by "
+                     "which deaths are recognised",
                  errno);
         }
         if (std::chrono::steady_clock::now() >= deadline) {
@@ -240,9 +241,8 @@ MappedFile map_arena_file(int fd, bool writable, const std::string& what) {
     const auto bytes = static_cast<std::uint64_t>(found.st_size);
     ArenaHeader header;
     static_assert(std::is_trivially_destructible_v<ArenaHeader>);
-    if (bytes < page_bytes ||
-        ::pread(fd, static_cast<void*>(&header), sizeof header, 0) !=
-            static_cast<ssize_t>(sizeof header)) {
+    if (bytes < page_bytes || ::pread(fd, static_cast<void*>(&header), sizeof header, 0) !=
+                                  static_cast<ssize_t>(sizeof header)) {
         fail(Errc::corrupt, what + ": the file has " + std::to_string(bytes) +
                                 " bytes, less than any arena; it is not an arena or was truncated");
     }
@@ -261,8 +261,8 @@ MappedFile map_arena_file(int fd, bool writable, const std::string& what) {
     if (const char* flaw = header_flaw(header, bytes)) {
         fail(Errc::corrupt, what + ": " + flaw + " cannot be; remove the file");
     }
-    void* at = ::mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
-                      fd, 0);
+    void* at =
+        ::mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) {
         fail(Errc::system, what + ": cannot map " + std::to_string(bytes) + " bytes", errno);
     }
@@ -294,8 +294,7 @@ std::array<std::uint64_t, 2> boot_id() noexcept {
     return id;
 }
 
-Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members,
-             std::uint32_t except) {
+Life life_of(int fd, const ArenaHeader& header, const MemberEntry* members, std::uint32_t except) {
     Life life = Life::nobody;
     for (std::uint32_t i = 0; i < header.max_members; ++i) {
         if (i == except) continue;

@@ -60,16 +60,14 @@ struct Attachment {
         return reinterpret_cast<MemberEntry*>(at(header->members_offset))[index];
     }
     [[nodiscard]] LaneEntry& lane_entry(std::uint32_t lane) const noexcept {
-        return reinterpret_cast<LaneEntry*>(at(header->lanes_offset))[lane -
-                                                                     header->max_members];
+        return reinterpret_cast<LaneEntry*>(at(header->lanes_offset))[lane - header->max_members];
     }
     [[nodiscard]] DirectoryEntry* directory_begin() const noexcept {
         return reinterpret_cast<DirectoryEntry*>(at(header->directory_offset));
     }
     [[nodiscard]] std::byte* root() const noexcept { return at(header->root_offset); }
     [[nodiscard]] std::uint64_t offset_of(const void* object) const noexcept {
-        return reinterpret_cast<std::uintptr_t>(object) -
-               reinterpret_cast<std::uintptr_t>(header);
+        return reinterpret_cast<std::uintptr_t>(object) - reinterpret_cast<std::uintptr_t>(header);
     }
     /// The arena's objects of one kind, by calling `each(entry, object)`.
     template <class Each>
@@ -90,7 +88,7 @@ struct PoolPrivate {
         std::uint64_t word = 0;
         std::chrono::steady_clock::time_point first{};
     };
-    std::vector<Seen> seen;  // by slot, for snapshot's ages
+    std::vector<Seen> seen;                             // by slot, for snapshot's ages
     std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
 };
 

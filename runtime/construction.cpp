@@ -60,8 +60,7 @@ void copy_text(char* into, std::size_t room, std::string_view text) noexcept {
     std::memset(into + length, 0, room - length);
 }
 
-Construction::Construction(const RootType& type, std::uint32_t lanes)
-    : type_{type}, lanes_{lanes} {
+Construction::Construction(const RootType& type, std::uint32_t lanes) : type_{type}, lanes_{lanes} {
     const std::uint64_t bytes = round_up(std::max<std::uint64_t>(type.bytes, 1), page_bytes);
     scratch_.emplace_back(map_scratch(bytes), MappingFree{bytes});
     root_ = scratch_.back().get();
@@ -114,8 +113,7 @@ std::string Construction::full_name(const char* name) const {
     return full + name;
 }
 
-std::byte* Construction::reserve(std::uint64_t bytes, std::uint64_t align,
-                                 std::uint64_t* offset) {
+std::byte* Construction::reserve(std::uint64_t bytes, std::uint64_t align, std::uint64_t* offset) {
     const std::uint64_t begin = round_up(cursor_, std::max<std::uint64_t>(align, 8));
     if (bytes > (std::uint64_t{1} << 47) || begin + bytes > (std::uint64_t{1} << 47)) {
         throw Error{Errc::too_large, "the struct's members want more than 2^47 bytes"};
@@ -144,9 +142,9 @@ Storage Construction::add(void* object, const ObjectDescription& description, bo
                                           "it a member of the struct"};
     }
     if (!is_name(description.name) || name.size() >= name_limit) {
-        throw Error{Errc::bad_name,
-                    "member name '" + name + "' must have 1 to " +
-                        std::to_string(name_limit - 1) + " of the characters A-Za-z0-9._-"};
+        throw Error{Errc::bad_name, "member name '" + name + "' must have 1 to " +
+                                        std::to_string(name_limit - 1) +
+                                        " of the characters A-Za-z0-9._-"};
     }
     DirectoryEntry entry{};
     copy_text(entry.name.data(), name_limit, name);
@@ -180,8 +178,8 @@ Storage Construction::add(void* object, const ObjectDescription& description, bo
         }
         if (description.kind == Kind::none) return storage;
     } else if (description.storage_bytes > 0) {
-        std::byte* memory = reserve(description.storage_bytes, description.storage_align,
-                                    &entry.storage_offset);
+        std::byte* memory =
+            reserve(description.storage_bytes, description.storage_align, &entry.storage_offset);
         storage = {memory - at, description.extent};
         entry.storage_bytes = description.storage_bytes;
     }
@@ -225,8 +223,8 @@ void require_same_directory(const std::string& arena, const DirectoryEntry* ours
                  b.name.data() + "' in " + them);
         }
         if (a.kind != b.kind || a.element_type != b.element_type) {
-            fail("member '" + name + "' is " + type_text(a) + " in " + us + " and " +
-                 type_text(b) + " in " + them);
+            fail("member '" + name + "' is " + type_text(a) + " in " + us + " and " + type_text(b) +
+                 " in " + them);
         }
         if (a.element_bytes != b.element_bytes || a.element_align != b.element_align) {
             fail("member '" + name + "': an element of " + type_text(a) + " has " +
@@ -272,9 +270,7 @@ Storage register_stripes(void* object, ObjectDescription description) {
     return require_construction(description.name).add(object, description, true);
 }
 
-void push_group(void* object, const char* name) {
-    require_construction(name).push(object, name);
-}
+void push_group(void* object, const char* name) { require_construction(name).push(object, name); }
 
 void pop_group(void*) noexcept { Construction::current()->pop(); }
 

@@ -117,8 +117,8 @@ public:
                 continue;
             }
             // T5 relaxed load, no pair: a hint.
-            const std::uint64_t above = level_[l][next / 64].load(std::memory_order_relaxed) >>
-                                        (next % 64);
+            const std::uint64_t above =
+                level_[l][next / 64].load(std::memory_order_relaxed) >> (next % 64);
             if (above == 0) {
                 at = next / 64 + 1;
             } else {

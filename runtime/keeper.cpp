@@ -239,8 +239,7 @@ void keeper_drop(Attachment& attachment) noexcept {
     keeper.running = false;
 }
 
-void keeper_watch_parent(Attachment* attachment, MemberId parent,
-                         std::chrono::milliseconds grace) {
+void keeper_watch_parent(Attachment* attachment, MemberId parent, std::chrono::milliseconds grace) {
     const ProcessLock lock;
     if (!keeper.running) return;
     keeper.parent = parent;

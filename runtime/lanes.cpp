@@ -144,9 +144,9 @@ void thread_exits(void* exiting) noexcept {
             attachment.member_state.load(std::memory_order_acquire) == own->member_state) {
             bool leases = false;
             for (const PoolCache* cache = state->caches; cache != nullptr; cache = cache->next) {
-                leases = leases || (cache->pool() != nullptr &&
-                                    attachment_of(cache->pool()) == &attachment &&
-                                    cache->ever_took());
+                leases =
+                    leases || (cache->pool() != nullptr &&
+                               attachment_of(cache->pool()) == &attachment && cache->ever_took());
             }
             hand_over(attachment, own->view.lane, leases);
             free_lane(attachment, *own);
@@ -181,8 +181,8 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
         cache->next = std::exchange(thread.caches, cache);
     }
     cache->top = 0;
-    auto* body = reinterpret_cast<PoolBody*>(reinterpret_cast<std::byte*>(&pool) +
-                                             pool.body.from_object);
+    auto* body =
+        reinterpret_cast<PoolBody*>(reinterpret_cast<std::byte*>(&pool) + pool.body.from_object);
     cache->body = body;
     cache->slots = reinterpret_cast<std::byte*>(body) + body->slots_at;
     cache->stride = body->stride;
@@ -219,9 +219,10 @@ const LaneView& find_lane(const void* object) noexcept {
         (void)process_epoch();
         Attachment* attachment = attachment_of(object);
         if (attachment == nullptr) {
-            contract_failure("an object at %p is used that lies in no arena this process is "
-                             "attached to",
-                             object);
+            contract_failure(
+                "an object at %p is used that lies in no arena this process is "
+                "attached to",
+                object);
         }
         if (const LaneView* known = known_lane(*attachment)) return *known;
         ensure_member(attachment);

@@ -72,7 +72,7 @@ void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32
     // L3 acquire load <- L1, L2.
     std::uint64_t found = word.load(std::memory_order_acquire);
     while ((found & locked_bit) != 0 && lane_in(found) == lane) {
-        // L1 acq_rel RMW <- L1, L2 -> L2, L3: the same lock, owned by the process now.
+        // L1 acq_rel RMW <- L1, L2 -> L1, L2, L3: the same lock, owned by the process now.
         if (word.compare_exchange_strong(found, (found & ~lane_mask) | to,
                                          std::memory_order_acq_rel, std::memory_order_acquire)) {
             return;
@@ -104,8 +104,9 @@ Locked Lock::try_lock() noexcept {
         }
     }
     if (!lane.shared && lane_in(word) == lane.lane) {
-        detail::contract_failure("a lock is locked twice by one thread, which would wait for "
-                                 "itself");
+        detail::contract_failure(
+            "a lock is locked twice by one thread, which would wait for "
+            "itself");
     }
     return {Outcome::would_block, false};
 }
@@ -131,8 +132,7 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
             }
             continue;
         }
-        const bool limited = patience.deadline != detail::for_ever ||
-                             patience.stop.stop_possible();
+        const bool limited = patience.deadline != detail::for_ever || patience.stop.stop_possible();
         if (limited && sleeper.arena_closed()) return {Outcome::closed, false};
         if (sleeper.stop_requested()) return give_up(Outcome::cancelled);
         if (sleeper.expired()) return give_up(Outcome::timed_out);
@@ -167,8 +167,9 @@ void Lock::unlock() noexcept {
     if (strict_owner_ != 0) {
         const detail::LaneView& lane = detail::lane_of(this);
         if ((word & locked_bit) != 0 && lane_in(word) != lane.lane) {
-            detail::contract_failure("a lock with strict_owner is unlocked by another thread "
-                                     "than the one that locked it");
+            detail::contract_failure(
+                "a lock with strict_owner is unlocked by another thread "
+                "than the one that locked it");
         }
     }
     do {
@@ -185,7 +186,7 @@ bool Lock::owner_died() const noexcept {
 }
 
 void Lock::mark_clean() noexcept {
-    // L6 acq_rel RMW <- L1, L2 -> L1, L2: other bits stay as they are.
+    // L6 acq_rel RMW, no pair: one flag changes, the owner and all else stay.
     word_.fetch_and(~dirty_bit, std::memory_order_acq_rel);
 }
 

@@ -36,8 +36,9 @@ void* map_lock_page(int fd, const std::string& what) {
         const int error = errno;
         ::munmap(page, page_bytes);
         throw Error{Errc::not_supported,
-                    what + ": the kernel refuses MADV_DONTFORK, without which a forked child "
-                           "would hide this process's death",
+                    what +
+                        ": the kernel refuses MADV_DONTFORK, without which a forked child "
+                        "would hide this process's death",
                     error};
     }
     return page;
@@ -55,8 +56,9 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
         case os::Answer::no: return Claimed::no;
         case os::Answer::refused:
             throw Error{Errc::not_supported,
-                        what + ": the kernel or a sandbox refuses locks of open file "
-                               "descriptions, by which deaths are recognised: " +
+                        what +
+                            ": the kernel or a sandbox refuses locks of open file "
+                            "descriptions, by which deaths are recognised: " +
                             os::error_text(errno),
                         errno};
         case os::Answer::yes: break;
@@ -75,7 +77,7 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
     // B2 relaxed store, no pair: published by B3.
     entry.death_word.store(0, std::memory_order_relaxed);
     const std::uint64_t live = member_live(incarnation_of_member(state) + 1);
-    // B3 acq_rel RMW -> B1, B5: LIVE only once the byte is locked.
+    // B3 acq_rel RMW -> B1, B5, R4: LIVE only once the byte is locked.
     if (!entry.state.compare_exchange_strong(state, live, std::memory_order_acq_rel,
                                              std::memory_order_relaxed)) {
         os::unlock_byte(description, byte_of(index));
@@ -103,8 +105,7 @@ MemberLife member_life(int fd, const MemberEntry& member, std::uint32_t index,
     return MemberLife::dead;
 }
 
-MemberLife member_life(Attachment& attachment, std::uint32_t index,
-                       std::uint64_t* state) noexcept {
+MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_t* state) noexcept {
     const MemberEntry& entry = attachment.member_entry(index);
     // B7 acquire load <- B6.
     const std::uint64_t own = attachment.member_state.load(std::memory_order_acquire);

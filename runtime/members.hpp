@@ -9,7 +9,7 @@
 namespace lagoon::inline v1::detail {
 
 enum class MemberLife {
-    free,     // not claimed
+    free,  // not claimed
     alive,
     dead,     // claimed, and the kernel has released its lock
     unclear,  // the kernel would not say: treated as alive

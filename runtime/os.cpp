@@ -29,8 +29,7 @@ struct flock one_byte(std::int64_t byte, short type) noexcept {
 }
 
 timespec to_timespec(detail::Deadline deadline) noexcept {
-    const auto since =
-        std::max(deadline.time_since_epoch(), detail::Deadline::duration::zero());
+    const auto since = std::max(deadline.time_since_epoch(), detail::Deadline::duration::zero());
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
     timespec spec{};
     spec.tv_sec = seconds.count();
@@ -96,8 +95,9 @@ Fd reopen(int fd, const std::string& what) {
     const int error = errno;
     if (error == ENOENT && ::access("/proc/self/fd", F_OK) != 0) {
         throw Error{Errc::not_supported,
-                    what + ": /proc is not mounted, and without it a process cannot take the "
-                           "lock that tells others of its death; mount it: mount -t proc proc /proc",
+                    what +
+                        ": /proc is not mounted, and without it a process cannot take the "
+                        "lock that tells others of its death; mount it: mount -t proc proc /proc",
                     error};
     }
     throw Error{error == EMFILE || error == ENFILE ? Errc::system : Errc::not_permitted,
@@ -112,9 +112,9 @@ int futex_wake(detail::Atomic<std::uint32_t>& word, int count) noexcept {
 Slept futex_wait(detail::Atomic<std::uint32_t>& word, std::uint32_t seen,
                  detail::Deadline deadline) noexcept {
     const timespec until = to_timespec(deadline);
-    const long answer = ::syscall(SYS_futex, word.address(), FUTEX_WAIT_BITSET, seen,
-                                  deadline == detail::for_ever ? nullptr : &until, nullptr,
-                                  FUTEX_BITSET_MATCH_ANY);
+    const long answer =
+        ::syscall(SYS_futex, word.address(), FUTEX_WAIT_BITSET, seen,
+                  deadline == detail::for_ever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
     return answer == 0 ? Slept::woken : from_errno(errno);
 }
 

@@ -38,8 +38,8 @@ struct FileId {
     std::uint64_t inode = 0;
     friend bool operator==(const FileId&, const FileId&) = default;
 };
-[[nodiscard]] FileId file_of(int fd) noexcept;                       // zeros: not open
-[[nodiscard]] FileId file_at(const std::string& path) noexcept;      // zeros: no such file
+[[nodiscard]] FileId file_of(int fd) noexcept;                   // zeros: not open
+[[nodiscard]] FileId file_at(const std::string& path) noexcept;  // zeros: no such file
 
 enum class LockKind { shared, exclusive };
 enum class Answer { yes, no, refused };

@@ -15,8 +15,8 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-constexpr std::uint32_t recall_depth = 8;   // remembered slots that are tried before the hints
-constexpr std::size_t stale_batch = 16;     // leaves cleared behind one heavy fence
+constexpr std::uint32_t recall_depth = 8;  // remembered slots that are tried before the hints
+constexpr std::size_t stale_batch = 16;    // leaves cleared behind one heavy fence
 
 struct StaleLeaf {
     std::uint64_t leaf;
@@ -39,8 +39,7 @@ Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
 /// What this thread gave back last: the deeper entries are only tried when those above are gone.
 Taken recall(PoolBody& body, PoolCache& cache) noexcept {
     for (std::uint32_t depth = 0; depth < recall_depth; ++depth) {
-        const PoolCache::Remembered entry =
-            cache.ring[(cache.top - depth) % remembered_slots];
+        const PoolCache::Remembered entry = cache.ring[(cache.top - depth) % remembered_slots];
         std::uint64_t expected = entry.word;
         // O4 relaxed load, no pair: a guess for O2.
         if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
@@ -84,8 +83,7 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
         // We cannot reach a releaser between its store and its look: the bits stay.
         for (std::size_t i = 0; i < count; ++i) {
             for (std::uint64_t bits = leaves[i].bits; bits != 0; bits &= bits - 1) {
-                hints.set(leaves[i].leaf * 64 +
-                          static_cast<std::uint64_t>(std::countr_zero(bits)));
+                hints.set(leaves[i].leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits)));
             }
         }
     }
@@ -245,9 +243,7 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
     }
 }
 
-Taken pool_try_acquire(PoolObject& pool) noexcept {
-    return take_idle(pool, cache_of(pool), false);
-}
+Taken pool_try_acquire(PoolObject& pool) noexcept { return take_idle(pool, cache_of(pool), false); }
 
 void pool_require_held(Taken taken, std::uint64_t found) noexcept {
     if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) return;
@@ -302,10 +298,9 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
     // O11 acquire load <- O12.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
-        const std::uint64_t dirty =
-            leave_held(body, taken.index, word, [](std::uint64_t w) {
-                return word::next_dirty(w, DirtyReason::must_destroy);
-            });
+        const std::uint64_t dirty = leave_held(body, taken.index, word, [](std::uint64_t w) {
+            return word::next_dirty(w, DirtyReason::must_destroy);
+        });
         count_missing(pool, taken.index, dirty);
         hints_of(body, Hint::dirty).set(taken.index);
         wake_for_place(pool);
@@ -360,15 +355,14 @@ void hand_over(Attachment& attachment, std::uint32_t lane, bool leases) noexcept
                 // Same generation: the lease goes on, in whichever thread it is now.
                 while (word::names_owner(word) && word::owner(word) == lane &&
                        !move_truth(body, index, word,
-                                   (word & ~word::owner_mask) |
-                                       std::uint64_t{attachment.member} << word::owner_shift)) {
+                                   (word & ~word::owner_mask) | std::uint64_t{attachment.member}
+                                                                    << word::owner_shift)) {
                 }
             }
         });
     }
     attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
-        hand_over_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), lane,
-                       attachment.member);
+        hand_over_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), lane, attachment.member);
     });
 }
 

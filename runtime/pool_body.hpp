@@ -41,8 +41,9 @@ inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
 inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                        std::uint64_t to) noexcept {
     // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
-    return slot_of(body, index).truth.compare_exchange_strong(
-        from, to, std::memory_order_seq_cst, std::memory_order_acquire);
+    return slot_of(body, index)
+        .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
+                                       std::memory_order_acquire);
 }
 
 inline void count(Atomic<std::uint64_t>& statistic) noexcept {

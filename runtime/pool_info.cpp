@@ -73,8 +73,8 @@ struct PoolPlan {
     std::uint64_t bytes;
 };
 
-PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes,
-                   std::uint64_t value_align, std::uint64_t value_at) {
+PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes, std::uint64_t value_align,
+                   std::uint64_t value_at) {
     PoolPlan plan{};
     const std::uint64_t whole = value_at + value_bytes;
     plan.stride = options.dense ? round_up(whole, std::max<std::uint64_t>(value_align, 8))
@@ -92,14 +92,14 @@ PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes,
 Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& options,
                    const ObjectDescription& element, std::uint64_t value_at) {
     if (options.capacity == 0 || options.capacity > capacity_limit) {
-        throw Error{Errc::invalid_argument,
-                    std::string{"pool '"} + name + "' has a capacity of " +
-                        std::to_string(options.capacity.value) + "; it can be from 1 to " +
-                        std::to_string(capacity_limit)};
+        throw Error{Errc::invalid_argument, std::string{"pool '"} + name + "' has a capacity of " +
+                                                std::to_string(options.capacity.value) +
+                                                "; it can be from 1 to " +
+                                                std::to_string(capacity_limit)};
     }
     if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
-        throw Error{Errc::too_large, std::string{"pool '"} + name + "': " +
-                                         std::to_string(options.capacity.value) +
+        throw Error{Errc::too_large, std::string{"pool '"} + name +
+                                         "': " + std::to_string(options.capacity.value) +
                                          " elements of " + std::to_string(element.element_bytes) +
                                          " bytes are more than any memory holds"};
     }
@@ -212,8 +212,7 @@ void pool_snapshot(PoolObject& pool, void* value,
             word = truth_of(body, index);
             info.has_value = word::state(word) == SlotState::free;
             if (!info.has_value) break;
-            copy_guarded(static_cast<std::byte*>(value), value_of(body, index),
-                         body.value_bytes);
+            copy_guarded(static_cast<std::byte*>(value), value_of(body, index), body.value_bytes);
             // O1 acquire load <- O2, P2: unchanged, so the copy is of one idle moment.
         } while (slot.truth.load(std::memory_order_acquire) != word);
         info.index = index;

@@ -106,8 +106,7 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
         hints_of(body, Hint::dirty).set(index);
         return false;
     }
-    const std::uint64_t closing =
-        word::next(expected, SlotState::closing, cache_of(pool).lane);
+    const std::uint64_t closing = word::next(expected, SlotState::closing, cache_of(pool).lane);
     if (!move_truth(body, index, expected, closing)) return false;
     if (done != nullptr && own.hooks.destroy) ++done->hooks_run;
     close_slot(pool, index, closing);
@@ -126,8 +125,8 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
         hooks.on_create(value_of(body, building.index), name_of(body, building.index));
     }
     std::uint64_t word = building.word;
-    const std::uint64_t ready = lend ? word::next(word, SlotState::held, cache.lane)
-                                     : word::next(word, SlotState::free);
+    const std::uint64_t ready =
+        lend ? word::next(word, SlotState::held, cache.lane) : word::next(word, SlotState::free);
     if (!move_truth(body, building.index, word, ready)) {
         contract_failure("slot %llu was changed while this process was filling it",
                          static_cast<unsigned long long>(building.index));
@@ -202,8 +201,7 @@ void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
 }
 
 /// One DIRTY slot, as far as this process's hooks allow. False when it stays DIRTY.
-bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word,
-                 Reaped& done) noexcept {
+bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
     const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
     const Need need = need_of(body, index, word);
@@ -302,9 +300,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
 
 /// A bit that a dead setter may have owed.
 void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
-    const auto owe = [&](Hint which) {
-        hints_of(body, which).restore(index);
-    };
+    const auto owe = [&](Hint which) { hints_of(body, which).restore(index); };
     switch (word::state(word)) {
         case SlotState::free: owe(Hint::free); break;
         case SlotState::dirty: owe(Hint::dirty); break;

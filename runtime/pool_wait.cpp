@@ -312,9 +312,8 @@ public:
     bool try_take() noexcept {
         std::uint64_t nobody = 0;
         // J2 acq_rel RMW <- J1.
-        held_ = held_ || body_.bulk.compare_exchange_strong(nobody, mine_,
-                                                            std::memory_order_acq_rel,
-                                                            std::memory_order_acquire);
+        held_ = held_ || body_.bulk.compare_exchange_strong(
+                             nobody, mine_, std::memory_order_acq_rel, std::memory_order_acquire);
         if (!held_ && !gatherer_lives(attachment_, nobody)) {
             // J2 acq_rel RMW <- J1: from a lane that is nobody's any more.
             held_ = body_.bulk.compare_exchange_strong(nobody, mine_, std::memory_order_acq_rel,
@@ -378,7 +377,8 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
             return Outcome::timed_out;
         }
         if (!std::exchange(slept, true)) count(body.waits);
-        // D2 acquire load <- D4, E1: unless somebody else came in between, only our returns moved it.
+        // D2 acquire load <- D4, E1: unless somebody else came in between, only our returns moved
+        // it.
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
         sleeper.sleep(now - seen <= got ? now : seen);
     }

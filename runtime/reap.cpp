@@ -11,8 +11,7 @@
 
 namespace lagoon::inline v1::detail {
 
-DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member,
-                     std::uint64_t member_state)
+DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member, std::uint64_t member_state)
     : attachment_{attachment}, member_{member}, member_state_{member_state} {
     const ArenaHeader& header = *attachment.header;
     states_.resize(header.max_lanes);

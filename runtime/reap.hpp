@@ -48,8 +48,7 @@ void settle_pool(PoolObject& pool, Reaped& done) noexcept;
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept;
 bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
 /// An exiting thread's lock becomes its process's.
-void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane,
-                    std::uint32_t to) noexcept;
+void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32_t to) noexcept;
 bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept;
 /// Closes the pool; with drain it waits until all is given back first.
 void shut_down_pool(PoolObject& pool, ShutDown mode);

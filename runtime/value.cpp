@@ -41,8 +41,7 @@ void read_wide(const ValueCore& core, const std::uint64_t* copies, std::uint64_t
         }
         // V2 acquire load <- V1.
         const std::uint64_t after = core.selector.load(std::memory_order_acquire);
-        const std::uint64_t commits =
-            after / selector::one_commit - before / selector::one_commit;
+        const std::uint64_t commits = after / selector::one_commit - before / selector::one_commit;
         // The copy we read is written again only by a claim that follows one more commit.
         if (commits == 0 || (commits == 1 && (after & selector::claimed_bit) == 0)) return;
     }
@@ -52,13 +51,13 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
     const LaneView& lane = lane_of(&core);
     const Patience patience;
     for (int i = 0;; ++i) {
-        // V5 acquire load <- V1, E1: what the last writer left; also the event before a sleep.
+        // V5 acquire load <- E1: the event, read before the selector that a sleep depends on.
         const std::uint32_t seen = core.event.load(std::memory_order_acquire);
         // V2 acquire load <- V1.
         std::uint64_t found = core.selector.load(std::memory_order_acquire);
         if ((found & selector::claimed_bit) == 0) {
             const std::uint64_t mine = selector::claimed(found, lane.lane);
-            // V1 seq_cst RMW <- V1 -> V2, V3: names the writer; before any word of the copy.
+            // V1 seq_cst RMW <- V1 -> V1, V2: names the writer; before any word of the copy.
             if (core.selector.compare_exchange_strong(found, mine, std::memory_order_seq_cst,
                                                       std::memory_order_acquire)) {
                 return mine;
@@ -85,14 +84,14 @@ void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, st
         // V4 release store -> V3: after the claim, for a reader who sees the word.
         copy[i].store(in[i], std::memory_order_release);
     }
-    // V1 seq_cst RMW -> V2, V5: the new copy is whole. The claim is ours, so it cannot fail.
-    core.selector.compare_exchange_strong(claim, selector::commit(claim),
-                                          std::memory_order_seq_cst, std::memory_order_relaxed);
+    // V1 seq_cst RMW -> V1, V2: the new copy is whole. The claim is ours, so it cannot fail.
+    core.selector.compare_exchange_strong(claim, selector::commit(claim), std::memory_order_seq_cst,
+                                          std::memory_order_relaxed);
     value_changed(core);
 }
 
 void abandon_wide(ValueCore& core, std::uint64_t claim) noexcept {
-    // V1 seq_cst RMW -> V2, V5: the old copy was current all the time.
+    // V1 seq_cst RMW -> V1, V2: the old copy was current all the time.
     core.selector.compare_exchange_strong(claim, selector::unclaimed(claim),
                                           std::memory_order_seq_cst, std::memory_order_relaxed);
     value_changed(core);
@@ -110,13 +109,12 @@ bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept {
     // V2 acquire load <- V1.
     std::uint64_t found = core.selector.load(std::memory_order_acquire);
     if ((found & selector::claimed_bit) == 0 || !dead.names(selector::lane(found))) return false;
-    // V1 seq_cst RMW -> V2, V5: undone; the old copy was current all the time. It counts as a
+    // V1 seq_cst RMW -> V1, V2: undone; the old copy was current all the time. It counts as a
     // commit: a reader of the copy that the dead was writing, who began before the last commit,
     // must not take what it read for whole.
-    return core.selector.compare_exchange_strong(found,
-                                                 selector::unclaimed(found) + selector::one_commit,
-                                                 std::memory_order_seq_cst,
-                                                 std::memory_order_relaxed);
+    return core.selector.compare_exchange_strong(
+        found, selector::unclaimed(found) + selector::one_commit, std::memory_order_seq_cst,
+        std::memory_order_relaxed);
 }
 
 }  // namespace lagoon::inline v1::detail

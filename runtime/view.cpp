@@ -168,8 +168,8 @@ void* ArenaView::object(const DirectoryEntry& entry) const {
 void* ArenaView::find_checked(std::string_view name, const DirectoryEntry& expected) const {
     const DirectoryEntry* found = entry(name);
     if (found == nullptr) {
-        throw Error{Errc::not_found, "arena '" + std::string{this->name()} +
-                                         "' has no member '" + std::string{name} + "'"};
+        throw Error{Errc::not_found, "arena '" + std::string{this->name()} + "' has no member '" +
+                                         std::string{name} + "'"};
     }
     DirectoryEntry ours = expected;
     ours.object_offset = found->object_offset;

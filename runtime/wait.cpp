@@ -20,16 +20,16 @@ constexpr std::size_t most_words = 128;
 
 /// Between 3/4 and 5/4, so that many sleepers do not look at the same moment.
 std::uint64_t jittered(std::uint64_t ns, const void* salt) noexcept {
-    const auto mix = reinterpret_cast<std::uintptr_t>(salt) * 0x9e3779b97f4a7c15 ^
-                     static_cast<std::uint64_t>(
-                         std::chrono::steady_clock::now().time_since_epoch().count());
+    const auto mix =
+        reinterpret_cast<std::uintptr_t>(salt) * 0x9e3779b97f4a7c15 ^
+        static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
     return ns - ns / 4 + mix % (ns / 2);
 }
 
 }  // namespace
 
 void Sleeper::Poke::operator()() const noexcept {
-    // E1 release RMW -> E2, W5, D2: the stop request is seen by who looks again.
+    // E1 release RMW -> E2, W5, D2, V5: the stop request is seen by who looks again.
     event->fetch_add(step, std::memory_order_release);
     os::futex_wake(*event, everybody);
 }
@@ -45,8 +45,7 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
 Sleeper::~Sleeper() = default;
 
 bool Sleeper::expired() const noexcept {
-    return patience_.deadline != for_ever &&
-           std::chrono::steady_clock::now() >= patience_.deadline;
+    return patience_.deadline != for_ever && std::chrono::steady_clock::now() >= patience_.deadline;
 }
 
 bool Sleeper::arena_closed() const noexcept {
@@ -74,14 +73,14 @@ Woken Sleeper::sleep(std::uint32_t seen) {
         const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
         if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
     }
-    if (members > most_words - 2) rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
+    if (members > most_words - 2)
+        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
     const auto now = std::chrono::steady_clock::now();
-    const auto cap =
-        now + (dying ? std::chrono::nanoseconds{dying_pause}
-                     : std::chrono::nanoseconds{jittered(cap_ns_, this)});
+    const auto cap = now + (dying ? std::chrono::nanoseconds{dying_pause}
+                                  : std::chrono::nanoseconds{jittered(cap_ns_, this)});
     std::size_t which = 0;
-    const os::Slept slept = os::futex_wait_any({words.data(), count},
-                                               std::min(patience_.deadline, cap), &which);
+    const os::Slept slept =
+        os::futex_wait_any({words.data(), count}, std::min(patience_.deadline, cap), &which);
     switch (slept) {
         case os::Slept::woken:
         case os::Slept::changed:
@@ -98,13 +97,14 @@ Woken Sleeper::sleep(std::uint32_t seen) {
     const bool repaired = repair_the_dead(attachment).processes > 0;
     // Where this process cannot run the heavy fence but others rely on it, the cap is what ends a
     // sleep that a release has missed, and stays short.
-    const bool blind = (attachment.header->flags & flag_light_store) != 0 && !attachment.light_store;
+    const bool blind =
+        (attachment.header->flags & flag_light_store) != 0 && !attachment.light_store;
     if (slept == os::Slept::timed_out && !blind) cap_ns_ = std::min(cap_ns_ * 2, last_cap_ns);
     return repaired ? Woken::death : Woken::cap;
 }
 
 void wake(Atomic<std::uint32_t>& event, int sleepers) noexcept {
-    // E1 release RMW -> E2, W5, D2: what changed is seen by who looks again.
+    // E1 release RMW -> E2, W5, D2, V5: what changed is seen by who looks again.
     event.fetch_add(1, std::memory_order_release);
     os::futex_wake(event, sleepers);
 }

@@ -43,8 +43,8 @@ public:
 
     /// Attaches to a living arena, or a persistent one; throws no_such_arena, layout_mismatch.
     template <class... Args>
-        requires(!(std::same_as<Args, OpenOptions> || ...))
-    static Arena open(std::string_view name, const Args&... args) {
+    requires(!(std::same_as<Args, OpenOptions> || ...)) static Arena
+        open(std::string_view name, const Args&... args) {
         return attach(detail::OpenMode::open, name, ArenaOptions{}, args...);
     }
     template <class... Args>
@@ -91,14 +91,13 @@ public:
     Root& operator*() const { return root(); }
     /// Throws closed after close() and after a move.
     [[nodiscard]] Root& root() const {
-        if (root_ == nullptr) [[unlikely]] detail::throw_closed("");
+        if (root_ == nullptr) [[unlikely]]
+            detail::throw_closed("");
         return *root_;
     }
 
     [[nodiscard]] std::string_view name() const { return detail::name_of(&attached()); }
-    [[nodiscard]] std::uint64_t bytes() const {
-        return detail::header_of(&attached()).arena_bytes;
-    }
+    [[nodiscard]] std::uint64_t bytes() const { return detail::header_of(&attached()).arena_bytes; }
     [[nodiscard]] bool prefaulted() const { return detail::was_prefaulted(&attached()); }
     /// True for the handle that made the arena, and its copies.
     [[nodiscard]] bool created() const noexcept { return created_; }
@@ -122,14 +121,15 @@ public:
     /// Gives this process the code that a pool's resources need. Code belongs to a process: once
     /// in each, before its first lease. Defined in pool.hpp.
     template <class T, class Class>
-        requires std::derived_from<Root, Class>
+    requires std::derived_from<Root, Class>
     void hooks(Pool<T> Class::*pool, std::type_identity_t<PoolHooks<T>> hooks) const;
     template <class T>
     void hooks(Pool<T>& pool, std::type_identity_t<PoolHooks<T>> hooks) const;
 
     /// For the library's own templates.
     [[nodiscard]] detail::Attachment& attached() const {
-        if (attachment_ == nullptr) [[unlikely]] detail::throw_closed("");
+        if (attachment_ == nullptr) [[unlikely]]
+            detail::throw_closed("");
         return *attachment_;
     }
 
@@ -147,8 +147,8 @@ private:
                       "a struct that takes arguments needs a constructor that takes them");
         static_assert(std::is_constructible_v<Root, const Args&...> || sizeof...(Args) == 0,
                       "the struct has no constructor that takes these arguments");
-        detail::RootType type{.bytes = sizeof(Root), .align = alignof(Root), .construct = {},
-                              .on_create = {}};
+        detail::RootType type{
+            .bytes = sizeof(Root), .align = alignof(Root), .construct = {}, .on_create = {}};
         type.construct = [&](void* where) {
             if constexpr (sizeof...(Args) == 0) {
                 ::new (where) Root{};
@@ -156,7 +156,7 @@ private:
                 ::new (where) Root(args...);
             }
         };
-        if constexpr (requires(Root& root) { root.on_create(); }) {
+        if constexpr (requires(Root & root) { root.on_create(); }) {
             type.on_create = [](void* root) { static_cast<Root*>(root)->on_create(); };
         }
         Arena arena;

@@ -23,14 +23,14 @@ enum class Ownership : std::uint32_t {
 
 struct ArenaOptions {
     Lifetime lifetime = Lifetime::scoped;
-    std::uint32_t mode = 0600;    ///< permission bits of the file, whatever the umask
-    std::int64_t owner = -1;      ///< a user id trusted beside our own and root's; -1: none
-    std::string directory = {};   ///< default: LAGOON_DIR, else /dev/shm
-    Count max_processes = 128;    ///< attached at one time, over all programs
-    Count max_threads = 512;      ///< with a lane of their own; further ones share
-    bool prefault = false;        ///< touch every page now, in this process
+    std::uint32_t mode = 0600;   ///< permission bits of the file, whatever the umask
+    std::int64_t owner = -1;     ///< a user id trusted beside our own and root's; -1: none
+    std::string directory = {};  ///< default: LAGOON_DIR, else /dev/shm
+    Count max_processes = 128;   ///< attached at one time, over all programs
+    Count max_threads = 512;     ///< with a lane of their own; further ones share
+    bool prefault = false;       ///< touch every page now, in this process
     Ownership ownership = Ownership::automatic;
-    bool keeper = true;           ///< one sleeping thread, so that our death is noticed at once
+    bool keeper = true;  ///< one sleeping thread, so that our death is noticed at once
 };
 
 struct OpenOptions {
@@ -48,12 +48,12 @@ enum class ShutDown : std::uint32_t {
 
 /// What a repair did.
 struct Reaped {
-    std::uint64_t processes = 0;  ///< members found dead and cleared
-    std::uint64_t leases = 0;     ///< slots taken back from dead borrowers
-    std::uint64_t builds = 0;     ///< slots whose builder or destroyer had died
-    std::uint64_t locks = 0;      ///< locks unlocked, value claims undone
-    std::uint64_t hooks_run = 0;  ///< check, reset or destroy, by this call
-    std::uint64_t dirty_left = 0; ///< slots that still want a hook this process does not have
+    std::uint64_t processes = 0;   ///< members found dead and cleared
+    std::uint64_t leases = 0;      ///< slots taken back from dead borrowers
+    std::uint64_t builds = 0;      ///< slots whose builder or destroyer had died
+    std::uint64_t locks = 0;       ///< locks unlocked, value claims undone
+    std::uint64_t hooks_run = 0;   ///< check, reset or destroy, by this call
+    std::uint64_t dirty_left = 0;  ///< slots that still want a hook this process does not have
 
     Reaped& operator+=(const Reaped& other) noexcept;
     friend bool operator==(const Reaped&, const Reaped&) = default;

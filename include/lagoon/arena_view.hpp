@@ -26,7 +26,7 @@ struct ViewOptions {
 /// One member of the struct, as the directory has it.
 struct MemberInfo {
     std::string name;
-    std::string kind;          ///< "Counter", "Array<int>" and so on
+    std::string kind;  ///< "Counter", "Array<int>" and so on
     std::string element_type;
     std::uint64_t element_bytes = 0;
     std::uint64_t extent = 0;

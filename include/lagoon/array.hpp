@@ -125,9 +125,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return storage_.extent; }
 
     /// The element as an atomic; an index past the end prints and aborts.
-    Element<T> operator[](std::size_t index) noexcept {
-        return Element<T>{slot(index)};
-    }
+    Element<T> operator[](std::size_t index) noexcept { return Element<T>{slot(index)}; }
     Element<T> operator[](std::size_t index) const noexcept {
         return Element<T>{const_cast<Array*>(this)->slot(index)};
     }
@@ -180,8 +178,8 @@ private:
     detail::Storage enter(const char* name, Count size) {
         detail::require_arena_safe<T>();
         if (size.value > (std::uint64_t{1} << 46) / sizeof(T)) {
-            throw Error{Errc::too_large, std::string{"member '"} + name + "': " +
-                                             std::to_string(size.value) +
+            throw Error{Errc::too_large, std::string{"member '"} + name +
+                                             "': " + std::to_string(size.value) +
                                              " elements are more than any memory holds"};
         }
         return detail::register_object(this, {.kind = detail::Kind::array,

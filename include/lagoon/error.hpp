@@ -15,32 +15,32 @@
 namespace lagoon::inline v1 {
 
 enum class Errc {
-    bad_name = 1,          ///< an arena or member name with a character that is not allowed
-    name_taken,            ///< a living arena has this name, or a member has it already
-    no_such_arena,         ///< nothing of this name, or only what dead processes left
-    not_permitted,         ///< the file belongs to somebody else, or its mode forbids it
-    not_an_arena,          ///< the file is something else
-    version_mismatch,      ///< made by another version of the file format
-    corrupt,               ///< truncated, or a field that cannot be
-    layout_mismatch,       ///< the program's struct differs from the arena's
-    bad_layout,            ///< a struct that cannot be an arena's root
-    no_space,              ///< the tmpfs or the memory cgroup cannot hold it
-    too_many_processes,    ///< every member entry is taken
-    too_many_objects,      ///< more members than the directory can list
-    too_large,             ///< a value, text or argument over its limit
-    out_of_range,          ///< an index at or past the end
-    invalid_argument,      ///< an option that cannot be
-    busy,                  ///< the gate was not free by the deadline
-    closed,                ///< this handle, or the arena, was closed
-    leases_outstanding,    ///< closing while leases are out; `count()` says how many
-    not_found,             ///< no member of this name
-    not_supported,         ///< the kernel or a sandbox lacks or refuses something needed
-    spawn_failed,          ///< a process could not be started
-    run_if_worker_missing, ///< `main` does not begin with `run_if_worker`
-    worker_never_attached, ///< a worker ended before it reached the arena
-    unknown_function,      ///< the worker's program does not have this function
-    task_failed,           ///< a function of a worker threw
-    system                 ///< anything else that the kernel refused; see `os_error()`
+    bad_name = 1,           ///< an arena or member name with a character that is not allowed
+    name_taken,             ///< a living arena has this name, or a member has it already
+    no_such_arena,          ///< nothing of this name, or only what dead processes left
+    not_permitted,          ///< the file belongs to somebody else, or its mode forbids it
+    not_an_arena,           ///< the file is something else
+    version_mismatch,       ///< made by another version of the file format
+    corrupt,                ///< truncated, or a field that cannot be
+    layout_mismatch,        ///< the program's struct differs from the arena's
+    bad_layout,             ///< a struct that cannot be an arena's root
+    no_space,               ///< the tmpfs or the memory cgroup cannot hold it
+    too_many_processes,     ///< every member entry is taken
+    too_many_objects,       ///< more members than the directory can list
+    too_large,              ///< a value, text or argument over its limit
+    out_of_range,           ///< an index at or past the end
+    invalid_argument,       ///< an option that cannot be
+    busy,                   ///< the gate was not free by the deadline
+    closed,                 ///< this handle, or the arena, was closed
+    leases_outstanding,     ///< closing while leases are out; `count()` says how many
+    not_found,              ///< no member of this name
+    not_supported,          ///< the kernel or a sandbox lacks or refuses something needed
+    spawn_failed,           ///< a process could not be started
+    run_if_worker_missing,  ///< `main` does not begin with `run_if_worker`
+    worker_never_attached,  ///< a worker ended before it reached the arena
+    unknown_function,       ///< the worker's program does not have this function
+    task_failed,            ///< a function of a worker threw
+    system                  ///< anything else that the kernel refused; see `os_error()`
 };
 
 /// The category of every `Errc`; its name is "lagoon".

@@ -52,7 +52,8 @@ public:
     T& operator*() const noexcept { return *get(); }
     T* operator->() const noexcept { return get(); }
     LAGOON_ALWAYS_INLINE T* get() const noexcept {
-        if (pool_ == nullptr) [[unlikely]] detail::contract_failure("an empty lease is used");
+        if (pool_ == nullptr) [[unlikely]]
+            detail::contract_failure("an empty lease is used");
         return value_;
     }
 

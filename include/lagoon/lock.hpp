@@ -47,7 +47,9 @@ public:
 
     /// Waits for ever.
     Locked lock() noexcept { return lock_patiently({}); }
-    Locked lock(std::stop_token stop) { return lock_patiently({detail::for_ever, std::move(stop)}); }
+    Locked lock(std::stop_token stop) {
+        return lock_patiently({detail::for_ever, std::move(stop)});
+    }
     /// Never waits, makes no system call.
     Locked try_lock() noexcept;
     template <class Rep, class Period>

@@ -34,7 +34,7 @@ namespace lagoon::inline v1 {
 /// What a factory may be: makes a T, or fills the T of a slot in place.
 template <class F, class T>
 concept PoolFactory = std::invocable<F&, T&, Slot> || std::invocable<F&, T&> ||
-                      (std::invocable<F&> && std::convertible_to<std::invoke_result_t<F&>, T>);
+    (std::invocable<F&>&& std::convertible_to<std::invoke_result_t<F&>, T>);
 
 template <class T>
 class Pool : private detail::PoolObject {
@@ -112,8 +112,8 @@ public:
         return acquire_n_patiently(count, {detail::for_ever, std::move(stop)});
     }
     template <class Rep, class Period>
-    [[nodiscard]] std::vector<Lease<T>> acquire_n_for(
-        std::chrono::duration<Rep, Period> duration, Count count, std::stop_token stop = {}) {
+    [[nodiscard]] std::vector<Lease<T>> acquire_n_for(std::chrono::duration<Rep, Period> duration,
+                                                      Count count, std::stop_token stop = {}) {
         return acquire_n_patiently(count, {detail::deadline_after(duration), std::move(stop)});
     }
     [[nodiscard]] std::vector<Lease<T>> try_acquire_n(Count count) {
@@ -199,8 +199,7 @@ private:
     }
     template <class Factory>
     [[gnu::noinline]] Lease<T> take_or_make_slow(Factory& make, const detail::Patience& patience) {
-        detail::Taken taken =
-            detail::pool_acquire(*this, detail::Want::idle_or_building, patience);
+        detail::Taken taken = detail::pool_acquire(*this, detail::Want::idle_or_building, patience);
         if (taken.word != 0 && detail::word::state(taken.word) == detail::SlotState::building) {
             taken = build(make, taken);
         }
@@ -254,7 +253,7 @@ void Arena<Root>::hooks(Pool<T>& pool, std::type_identity_t<PoolHooks<T>> hooks)
 
 template <class Root>
 template <class T, class Class>
-    requires std::derived_from<Root, Class>
+requires std::derived_from<Root, Class>
 void Arena<Root>::hooks(Pool<T> Class::*pool, std::type_identity_t<PoolHooks<T>> given) const {
     hooks(root().*pool, std::move(given));
 }

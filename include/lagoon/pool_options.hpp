@@ -27,18 +27,17 @@ enum class OnDeath : std::uint32_t {
 };
 
 struct PoolOptions {
-    Count capacity = 0;                             ///< resources that can exist at one time
+    Count capacity = 0;  ///< resources that can exist at one time
     OnDeath on_death = OnDeath::check_then_reuse;
-    Count max_waiters = 0;                          ///< more are turned away; 0: no limit
-    bool dense = false;                             ///< 16 bytes per slot beside the value
-    std::uint32_t quarantine_after = 3;             ///< borrowers dead on one filling; 0: never
+    Count max_waiters = 0;               ///< more are turned away; 0: no limit
+    bool dense = false;                  ///< 16 bytes per slot beside the value
+    std::uint32_t quarantine_after = 3;  ///< borrowers dead on one filling; 0: never
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.
 class Slot {
 public:
-    constexpr Slot(std::uint64_t index, std::uint64_t fill) noexcept
-        : index_{index}, fill_{fill} {}
+    constexpr Slot(std::uint64_t index, std::uint64_t fill) noexcept : index_{index}, fill_{fill} {}
     [[nodiscard]] constexpr std::uint64_t index() const noexcept { return index_; }
     [[nodiscard]] constexpr std::uint64_t fill() const noexcept { return fill_; }
     friend bool operator==(const Slot&, const Slot&) = default;
@@ -55,9 +54,9 @@ public:
     Hook() noexcept = default;
     Hook(std::nullptr_t) noexcept {}
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, Hook> &&
-                 (std::invocable<F&, T&> || std::invocable<F&, T&, Slot>))
-    Hook(F code)  // NOLINT: any callable is a hook
+    requires(!std::same_as<std::remove_cvref_t<F>, Hook> &&
+             (std::invocable<F&, T&> || std::invocable<F&, T&, Slot>))
+        Hook(F code)  // NOLINT: any callable is a hook
         : code_{[code = std::move(code)](T& resource, Slot slot) mutable -> Result {
               return call(code, resource, slot);
           }} {}
@@ -109,20 +108,20 @@ struct PoolStats {
     std::uint64_t empty = 0;
     std::uint64_t creating = 0;
     std::uint64_t dirty = 0;
-    std::uint64_t maintained = 0;   ///< checking or closing
+    std::uint64_t maintained = 0;  ///< checking or closing
     std::uint64_t quarantined = 0;
-    std::uint64_t waiting = 0;      ///< lanes that announced a wait
+    std::uint64_t waiting = 0;  ///< lanes that announced a wait
 
     std::uint64_t acquired = 0;
-    std::uint64_t created = 0;      ///< fillings that were completed
-    std::uint64_t destroyed = 0;    ///< slots emptied, with or without a hook
+    std::uint64_t created = 0;    ///< fillings that were completed
+    std::uint64_t destroyed = 0;  ///< slots emptied, with or without a hook
     std::uint64_t create_failed = 0;
-    std::uint64_t recovered = 0;    ///< taken back from dead borrowers
+    std::uint64_t recovered = 0;  ///< taken back from dead borrowers
     std::uint64_t quarantines = 0;
-    std::uint64_t hooks_missing = 0; ///< times a slot was left DIRTY for want of a hook
-    std::uint64_t waits = 0;        ///< acquisitions that slept at least once
+    std::uint64_t hooks_missing = 0;  ///< times a slot was left DIRTY for want of a hook
+    std::uint64_t waits = 0;          ///< acquisitions that slept at least once
     std::uint64_t timed_out = 0;
-    std::uint64_t late_wakes = 0;   ///< found something after a sleep that nobody ended
+    std::uint64_t late_wakes = 0;  ///< found something after a sleep that nobody ended
 
     /// Acquisitions that found a resource instead of making one.
     [[nodiscard]] std::uint64_t reused() const noexcept {
@@ -131,7 +130,15 @@ struct PoolStats {
 };
 
 enum class SlotStatus : std::uint32_t {
-    empty, creating, idle, leased, dirty, checking, closing, quarantined, retired
+    empty,
+    creating,
+    idle,
+    leased,
+    dirty,
+    checking,
+    closing,
+    quarantined,
+    retired
 };
 const char* to_string(SlotStatus status) noexcept;
 
@@ -141,11 +148,11 @@ struct SlotInfo {
     std::uint64_t index = 0;
     SlotStatus state = SlotStatus::empty;
     std::uint64_t fill = 0;
-    std::uint32_t owner_pid = 0;           ///< 0 where nobody owns it
-    std::uint64_t uses = 0;                ///< changes of ownership of this slot, halved
+    std::uint32_t owner_pid = 0;  ///< 0 where nobody owns it
+    std::uint64_t uses = 0;       ///< changes of ownership of this slot, halved
     bool recovered = false;
-    std::chrono::nanoseconds age{0};       ///< since this process first saw it in this state
-    std::optional<T> value = {};           ///< only of slots that were idle
+    std::chrono::nanoseconds age{0};  ///< since this process first saw it in this state
+    std::optional<T> value = {};      ///< only of slots that were idle
 };
 
 }  // namespace lagoon::inline v1

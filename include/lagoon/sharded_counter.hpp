@@ -36,7 +36,8 @@ public:
         const std::uint64_t stripe = here + static_cast<std::uint64_t>(storage_.from_object) +
                                      std::uint64_t{own.lane} * detail::cache_line_bytes;
         const std::uint64_t bytes = own.size();
-        if (here >= bytes || stripe >= bytes) [[unlikely]] return add_slow(events);
+        if (here >= bytes || stripe >= bytes) [[unlikely]]
+            return add_slow(events);
         auto& mine = *reinterpret_cast<detail::Atomic<std::int64_t>*>(own.base + stripe);
         // S1 relaxed load, no pair: this thread alone writes its stripe.
         const std::int64_t before = mine.load(std::memory_order_relaxed);

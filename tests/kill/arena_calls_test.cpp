@@ -52,8 +52,7 @@ class Resident {
 public:
     explicit Resident(const std::string& name)
         : process_{[this, name] {
-              const auto desk =
-                  Arena<Desk>::open_or_create(name, scene::small(Lifetime::scoped));
+              const auto desk = Arena<Desk>::open_or_create(name, scene::small(Lifetime::scoped));
               attached_.raise();
               for (;;) ::pause();
               return 0;
@@ -95,8 +94,7 @@ TEST_CASE("kill: at every system call of create", "[kill][process]") {
     bool named = false;
     bool unnamed = false;
     const auto points = rig::kill_everywhere(
-        [] {}, nothing,
-        [&](Nothing) { Arena<Desk>::create(name, scene::small(lifetime)); },
+        [] {}, nothing, [&](Nothing) { Arena<Desk>::create(name, scene::small(lifetime)); },
         [&](bool over) {
             if (!over) (exists(file_of(name)) ? named : unnamed) = true;
             require_reusable(name, lifetime);
@@ -130,33 +128,31 @@ TEST_CASE("kill: at every system call of open and close beside a living member",
           "[kill][process]") {
     const auto name = unique_name("open");
     const Resident resident{name};
-    const auto points = rig::kill_everywhere(
-        [] {}, nothing,
-        [&](Nothing) {
-            auto desk = Arena<Desk>::open(name);
-            auto lease = desk->pool.acquire();
-            lease.give_back();
-            desk.close();
-        },
-        [&](bool) {
-            const auto desk = Arena<Desk>::open(name);
-            require_whole(desk);
-            require_unclaimed(desk, 1);
-        });
+    const auto points = rig::kill_everywhere([] {}, nothing,
+                                             [&](Nothing) {
+                                                 auto desk = Arena<Desk>::open(name);
+                                                 auto lease = desk->pool.acquire();
+                                                 lease.give_back();
+                                                 desk.close();
+                                             },
+                                             [&](bool) {
+                                                 const auto desk = Arena<Desk>::open(name);
+                                                 require_whole(desk);
+                                                 require_unclaimed(desk, 1);
+                                             });
     print("open, use and close beside a living member", points);
 }
 
-TEST_CASE("kill: at every system call of open and close of a persistent arena",
-          "[kill][process]") {
+TEST_CASE("kill: at every system call of open and close of a persistent arena", "[kill][process]") {
     const auto name = unique_name("persistent");
     Arena<Desk>::create(name, scene::small(Lifetime::persistent)).close();
-    const auto points = rig::kill_everywhere(
-        [] {}, nothing, [&](Nothing) { Arena<Desk>::open(name).close(); },
-        [&](bool) {
-            const auto desk = Arena<Desk>::open(name);
-            require_whole(desk);
-            require_unclaimed(desk, 0);
-        });
+    const auto points =
+        rig::kill_everywhere([] {}, nothing, [&](Nothing) { Arena<Desk>::open(name).close(); },
+                             [&](bool) {
+                                 const auto desk = Arena<Desk>::open(name);
+                                 require_whole(desk);
+                                 require_unclaimed(desk, 0);
+                             });
     print("open and close of a persistent arena", points);
     REQUIRE(lagoon::remove(name));
 }
@@ -203,10 +199,10 @@ TEST_CASE("kill: at every system call of remove and reap", "[kill][process]") {
             require_unclaimed(desk, 0);
         });
     print("remove", persistent);
-    const auto stale = rig::kill_everywhere(
-        [&] { leave_stale(name); }, nothing,
-        [&](Nothing) { (void)code_of([&] { return lagoon::reap(name); }); },
-        [&](bool) { require_reusable(name, Lifetime::scoped); });
+    const auto stale =
+        rig::kill_everywhere([&] { leave_stale(name); }, nothing,
+                             [&](Nothing) { (void)code_of([&] { return lagoon::reap(name); }); },
+                             [&](bool) { require_reusable(name, Lifetime::scoped); });
     print("reap of a name that dead processes have left", stale);
 }
 
@@ -277,12 +273,14 @@ TEST_CASE("kill: two makers stepped against each other never both win", "[kill][
             const Flag leave;
             const auto make = [&](Nothing) {
                 std::optional<Arena<Desk>> made;
-                const auto code = code_of([&] {
-                    made = Arena<Desk>::create(name, scene::small(lifetime));
-                });
-                if (code == Errc{}) ++result->created;
-                else if (code == Errc::name_taken) ++result->taken;
-                else ++result->failed;
+                const auto code =
+                    code_of([&] { made = Arena<Desk>::create(name, scene::small(lifetime)); });
+                if (code == Errc{})
+                    ++result->created;
+                else if (code == Errc::name_taken)
+                    ++result->taken;
+                else
+                    ++result->failed;
                 ::raise(SIGSTOP);  // still attached
                 leave.wait();
                 made.reset();
@@ -317,7 +315,7 @@ TEST_CASE("kill: two makers stepped against each other never both win", "[kill][
             REQUIRE_FALSE(exists(file_of(name)));
         }
     }
-    std::printf("schedules: %4llu  of two makers%s\n",
-                static_cast<unsigned long long>(schedules), stale ? ", over a dead one's name" : "");
+    std::printf("schedules: %4llu  of two makers%s\n", static_cast<unsigned long long>(schedules),
+                stale ? ", over a dead one's name" : "");
     REQUIRE(schedules > 20);
 }

@@ -39,14 +39,13 @@ std::vector<Lease<int>> all_of(const Arena<Desk>& desk) {
 TEST_CASE("kill: at every system call of a first acquire and give_back", "[kill][process]") {
     const auto name = unique_name("pool");
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
-    const auto points = rig::kill_everywhere(
-        [] {}, [&] { return Arena<Desk>::open(name); },
-        [](Arena<Desk>& same) {
-            auto lease = same->pool.acquire();
-            auto other = same->pool.acquire_for(1s);
-            lease.give_back();
-        },
-        [&](bool) { require_unclaimed(desk, 0); });
+    const auto points = rig::kill_everywhere([] {}, [&] { return Arena<Desk>::open(name); },
+                                             [](Arena<Desk>& same) {
+                                                 auto lease = same->pool.acquire();
+                                                 auto other = same->pool.acquire_for(1s);
+                                                 lease.give_back();
+                                             },
+                                             [&](bool) { require_unclaimed(desk, 0); });
     print("attach by use, acquire, give_back", points);
 }
 
@@ -56,7 +55,10 @@ TEST_CASE("kill: at every system call of a wait for a resource", "[kill][process
     const bool timed = GENERATE(false, true);
     std::vector<Lease<int>> all;
     const auto points = rig::kill_everywhere(
-        [&] { all = all_of(desk); REQUIRE(all.size() == scene::resources); },
+        [&] {
+            all = all_of(desk);
+            REQUIRE(all.size() == scene::resources);
+        },
         [&] { return Arena<Desk>::open(name); },
         [&](Arena<Desk>& same) {
             auto lease = timed ? same->pool.acquire_for(1min) : same->pool.acquire();
@@ -66,7 +68,9 @@ TEST_CASE("kill: at every system call of a wait for a resource", "[kill][process
             all.clear();
             require_unclaimed(desk, 0);
         },
-        [&] { if (!all.empty()) all.pop_back(); });
+        [&] {
+            if (!all.empty()) all.pop_back();
+        });
     print(timed ? "a wait with a deadline" : "a wait", points);
 }
 
@@ -74,13 +78,13 @@ TEST_CASE("kill: at every system call of a wait that ends by its deadline", "[ki
     const auto name = unique_name("pool");
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
     std::vector<Lease<int>> all;
-    const auto points = rig::kill_everywhere(
-        [&] { all = all_of(desk); }, [&] { return Arena<Desk>::open(name); },
-        [&](Arena<Desk>& same) { (void)same->pool.acquire_for(5ms); },
-        [&](bool) {
-            all.clear();
-            require_unclaimed(desk, 0);
-        });
+    const auto points =
+        rig::kill_everywhere([&] { all = all_of(desk); }, [&] { return Arena<Desk>::open(name); },
+                             [&](Arena<Desk>& same) { (void)same->pool.acquire_for(5ms); },
+                             [&](bool) {
+                                 all.clear();
+                                 require_unclaimed(desk, 0);
+                             });
     print("a wait that times out", points);
 }
 
@@ -92,20 +96,20 @@ TEST_CASE("kill: a waiter is served although its releaser is killed at any syste
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
     for (std::uint64_t stop = 1; points == 0; ++stop) {
         const Flag waiting;
-        rig::Stepper releaser{
-            [&] {
-                auto same = Arena<Desk>::open(name);
-                auto all = all_of(same);
-                if (all.size() != scene::resources || !same->lock.try_lock()) std::abort();
-                return std::pair{std::move(same), std::move(all)};
-            },
-            [&](std::pair<Arena<Desk>, std::vector<Lease<int>>>& held) {
-                if (lock) {
-                    held.first->lock.unlock();
-                } else {
-                    held.second.back().give_back();
-                }
-            }};
+        rig::Stepper releaser{[&] {
+                                  auto same = Arena<Desk>::open(name);
+                                  auto all = all_of(same);
+                                  if (all.size() != scene::resources || !same->lock.try_lock())
+                                      std::abort();
+                                  return std::pair{std::move(same), std::move(all)};
+                              },
+                              [&](std::pair<Arena<Desk>, std::vector<Lease<int>>>& held) {
+                                  if (lock) {
+                                      held.first->lock.unlock();
+                                  } else {
+                                      held.second.back().give_back();
+                                  }
+                              }};
         Child waiter{[&] {
             const auto same = Arena<Desk>::open(name);
             waiting.raise();
@@ -113,9 +117,7 @@ TEST_CASE("kill: a waiter is served although its releaser is killed at any syste
             return same->pool.acquire() ? 0 : 1;
         }};
         waiting.wait();
-        support::wait_until([&] {
-            return lock || desk->pool.stats().waiting > 0;
-        });
+        support::wait_until([&] { return lock || desk->pool.stats().waiting > 0; });
         if (lock) std::this_thread::sleep_for(3ms);
         const bool over = releaser.step_to(stop) != rig::Stop::halted;
         const std::string where = releaser.where();
@@ -132,41 +134,49 @@ TEST_CASE("kill: at every system call of filling and emptying slots", "[kill][pr
     const auto name = unique_name("pool");
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
     // Both processes have the code for a resource, so that either can finish the other's work.
-    const lagoon::PoolHooks<int> hooks{.check = [](int&) { ::getppid(); return true; },
-                                       .destroy = [](int& value) { ::getppid(); value = 0; }};
+    const lagoon::PoolHooks<int> hooks{.check =
+                                           [](int&) {
+                                               ::getppid();
+                                               return true;
+                                           },
+                                       .destroy =
+                                           [](int& value) {
+                                               ::getppid();
+                                               value = 0;
+                                           }};
     desk.hooks(&Desk::pool, hooks);
-    const auto points = rig::kill_everywhere(
-        [] {}, [&] { return Arena<Desk>::open(name); },
-        [&](Arena<Desk>& same) {
-            same.hooks(&Desk::pool, hooks);
-            same->pool.clear();
-            auto made = same->pool.acquire_or_create([] {
-                ::getppid();  // a system call in the factory
-                return 7;
-            });
-            auto more = same->pool.acquire_or_create([] {
-                ::getppid();
-                return 8;
-            });
-            auto third = same->pool.acquire_or_create([](int& value) {
-                value = 9;
-                ::getppid();
-            });
-            third.discard();
-            made.give_back();
-            more.give_back();
-            same->pool.clear();
-            same->pool.add(1);
-            same->pool.add(2);
-        },
-        [&](bool) {
-            (void)desk.reap();
-            require_unclaimed(desk, 0, 0);
-            desk->pool.clear();
-            for (std::uint64_t i = 0; i < desk->pool.capacity(); ++i) {
-                REQUIRE(desk->pool.add(static_cast<int>(i)));
-            }
-            REQUIRE(all_of(desk).size() == desk->pool.capacity());
-        });
+    const auto points =
+        rig::kill_everywhere([] {}, [&] { return Arena<Desk>::open(name); },
+                             [&](Arena<Desk>& same) {
+                                 same.hooks(&Desk::pool, hooks);
+                                 same->pool.clear();
+                                 auto made = same->pool.acquire_or_create([] {
+                                     ::getppid();  // a system call in the factory
+                                     return 7;
+                                 });
+                                 auto more = same->pool.acquire_or_create([] {
+                                     ::getppid();
+                                     return 8;
+                                 });
+                                 auto third = same->pool.acquire_or_create([](int& value) {
+                                     value = 9;
+                                     ::getppid();
+                                 });
+                                 third.discard();
+                                 made.give_back();
+                                 more.give_back();
+                                 same->pool.clear();
+                                 same->pool.add(1);
+                                 same->pool.add(2);
+                             },
+                             [&](bool) {
+                                 (void)desk.reap();
+                                 require_unclaimed(desk, 0, 0);
+                                 desk->pool.clear();
+                                 for (std::uint64_t i = 0; i < desk->pool.capacity(); ++i) {
+                                     REQUIRE(desk->pool.add(static_cast<int>(i)));
+                                 }
+                                 REQUIRE(all_of(desk).size() == desk->pool.capacity());
+                             });
     print("acquire_or_create, discard, clear, add", points);
 }

@@ -168,8 +168,7 @@ private:
 /// Returns the number of kill points.
 template <class Before, class Prepare, class Operation, class After>
 std::uint64_t kill_everywhere(Before&& before, Prepare&& prepare, Operation&& operation,
-                              After&& after,
-                              const std::function<void()>& when_blocked = nullptr) {
+                              After&& after, const std::function<void()>& when_blocked = nullptr) {
     for (std::uint64_t stop = 1;; ++stop) {
         before();
         Stepper stepper{prepare, operation};

@@ -86,8 +86,8 @@ template <class T>
 class Shared {
 public:
     Shared() {
-        void* memory = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void* memory =
+            ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) std::abort();
         shared_ = ::new (memory) T{};
     }
@@ -116,7 +116,7 @@ private:
 
 /// How a process ended.
 struct Ended {
-    int code = -1;    // its exit code, -1 when a signal ended it
+    int code = -1;  // its exit code, -1 when a signal ended it
     int signal = 0;
     friend bool operator==(const Ended&, const Ended&) = default;
     friend std::ostream& operator<<(std::ostream& out, const Ended& ended) {

@@ -34,8 +34,8 @@ inline bool refuse(std::initializer_list<Refusal> calls, int error) {
     const auto load = [&](std::size_t offset) {
         code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)));
     };
-    const auto deny = static_cast<std::uint32_t>(SECCOMP_RET_ERRNO) |
-                      static_cast<std::uint32_t>(error);
+    const auto deny =
+        static_cast<std::uint32_t>(SECCOMP_RET_ERRNO) | static_cast<std::uint32_t>(error);
     for (const auto& refusal : calls) {
         load(offsetof(seccomp_data, nr));
         const auto number = static_cast<std::uint32_t>(refusal.call);

@@ -1,9 +1,10 @@
 // arena_errors_test.cpp: files that are no arena, or no longer, and an environment that refuses.
+// One piece although long: all cases damage the same arena by the same helpers.
 #include <lagoon/lagoon.hpp>
 
 #include <grp.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <catch2/catch.hpp>
@@ -108,9 +109,9 @@ void require_refused(const std::string& name, Errc expected, const std::string& 
 
 TEST_CASE("arena error: a name with other characters is bad, wherever it is given",
           "[arena][errors]") {
-    for (const std::string& bad : {std::string{}, std::string{"a b"}, std::string{"a/b"},
-                                   std::string{"../x"}, std::string{"a\0b", 3},
-                                   std::string(200, 'x'), std::string{"\xc3\xa4"}}) {
+    for (const std::string& bad :
+         {std::string{}, std::string{"a b"}, std::string{"a/b"}, std::string{"../x"},
+          std::string{"a\0b", 3}, std::string(200, 'x'), std::string{"\xc3\xa4"}}) {
         INFO(bad);
         REQUIRE(code_of([&] { return Arena<Tally>::create(bad); }) == Errc::bad_name);
         REQUIRE(code_of([&] { return Arena<Tally>::open(bad); }) == Errc::bad_name);
@@ -154,8 +155,8 @@ TEST_CASE("arena error: a directory that is none, or takes no files", "[arena][e
     };
     REQUIRE(text_and_code("/no/such/directory") == Errc::system);
     const auto reason = text_and_code("/proc/self");
-    REQUIRE((reason == Errc::not_supported || reason == Errc::not_permitted ||
-             reason == Errc::system));
+    REQUIRE(
+        (reason == Errc::not_supported || reason == Errc::not_permitted || reason == Errc::system));
     lagoon::OpenOptions options;
     options.directory = "/no/such/directory";
     REQUIRE(code_of([&] { return Arena<Tally>::open("x", options); }) == Errc::no_such_arena);
@@ -204,7 +205,10 @@ TEST_CASE("arena error: a file that is something else, truncated, extended or ne
         std::memcpy(bytes.data() + offset, &value, sizeof value);
         reseal(bytes);
     };
-    SECTION("empty") { bytes.clear(); refused(Errc::corrupt, "0 bytes"); }
+    SECTION("empty") {
+        bytes.clear();
+        refused(Errc::corrupt, "0 bytes");
+    }
     SECTION("foreign bytes") {
         std::fill(bytes.begin(), bytes.end(), 'x');
         refused(Errc::not_an_arena);
@@ -278,13 +282,15 @@ TEST_CASE("arena error: a directory that cannot be, with a good checksum", "[are
     REQUIRE(lagoon::remove(name));
 }
 
-TEST_CASE("arena error: whatever byte of header, entries or directory is flipped, opening says so "
-          "or opens soundly", "[arena][errors][process]") {
+TEST_CASE(
+    "arena error: whatever byte of header, entries or directory is flipped, opening says so "
+    "or opens soundly",
+    "[arena][errors][process]") {
     const auto sound = sound_bytes();
     ArenaHeader header;
     std::memcpy(static_cast<void*>(&header), sound.data(), sizeof header);
-    const std::size_t end = header.directory_offset +
-                            header.directory_count * sizeof(DirectoryEntry);
+    const std::size_t end =
+        header.directory_offset + header.directory_count * sizeof(DirectoryEntry);
     const auto name = unique_name("flip");
     write_file(name, sound);
     support::Shared<std::atomic<std::size_t>> at;
@@ -369,8 +375,7 @@ TEST_CASE("arena error: somebody else's file is not trusted, unless the options 
                     const auto error = error_of([&] { return Arena<Tally>::open(name); });
                     if (!error || error->errc() != Errc::not_permitted) return 1;
                     if (!contains(error->what(), "ArenaOptions::mode")) return 2;
-                    return code_of([&] { return Arena<Tally>::create(name); }) ==
-                                   Errc::name_taken
+                    return code_of([&] { return Arena<Tally>::create(name); }) == Errc::name_taken
                                ? 0
                                : 3;
                 }) == support::exited(0));
@@ -389,12 +394,10 @@ TEST_CASE("arena error: somebody else's file is not trusted, unless the options 
                         if (code_of([&] { return lagoon::reap(name); }) != Errc::not_permitted) {
                             return 3;
                         }
-                        if (code_of([&] { return lagoon::remove(name); }) !=
-                            Errc::not_permitted) {
+                        if (code_of([&] { return lagoon::remove(name); }) != Errc::not_permitted) {
                             return 4;
                         }
-                        if (code_of([&] { return ArenaView::open(name); }) !=
-                            Errc::not_permitted) {
+                        if (code_of([&] { return ArenaView::open(name); }) != Errc::not_permitted) {
                             return 5;
                         }
                         lagoon::OpenOptions trusting;
@@ -408,9 +411,8 @@ TEST_CASE("arena error: somebody else's file is not trusted, unless the options 
         options.mode = 0666;
         Arena<Tally>::create(name, options).close();
         REQUIRE(::chmod(support::arena_directory().c_str(), 0755) == 0);
-        REQUIRE(as(nobody, [&] {
-                    return Arena<Tally>::open(name)->numbers.size() == 8 ? 0 : 1;
-                }) == support::exited(0));
+        REQUIRE(as(nobody, [&] { return Arena<Tally>::open(name)->numbers.size() == 8 ? 0 : 1; }) ==
+                support::exited(0));
         REQUIRE(::chmod(support::arena_directory().c_str(), 0700) == 0);
     }
     std::filesystem::remove(path);

@@ -22,8 +22,8 @@ using lagoon::Errc;
 using support::Child;
 using support::code_of;
 using support::error_of;
-using support::exited;
 using support::exists;
+using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
@@ -83,7 +83,8 @@ TEST_CASE("arena refused: a full tmpfs is an error at creation and leaves nothin
         after->numbers.fill(1);
         return 0;
     });
-    if (ended == exited(not_allowed)) return support::skip("a full tmpfs", "no mounts of one's own");
+    if (ended == exited(not_allowed))
+        return support::skip("a full tmpfs", "no mounts of one's own");
     REQUIRE(ended == exited(0));
 }
 
@@ -95,8 +96,7 @@ TEST_CASE("arena refused: a memory cgroup that cannot hold it is an error, not a
     const auto ended = in_child([&] {
         if (!support::limit_memory(group, 64 * mebibyte)) return not_allowed;
         const auto name = unique_name("group");
-        const auto error =
-            error_of([&] { return Arena<Tally>::create(name, {}, 128 * mebibyte); });
+        const auto error = error_of([&] { return Arena<Tally>::create(name, {}, 128 * mebibyte); });
         if (!error || error->errc() != Errc::no_space) return 1;
         if (!contains(error->what(), "memory cgroup")) return 2;
         if (exists(file_of(name))) return 3;
@@ -171,8 +171,10 @@ TEST_CASE("arena refused: without membarrier or futex_waitv all goes on, by slow
     }
 }
 
-TEST_CASE("arena refused: where locks of open file descriptions are refused, nobody is taken for "
-          "dead", "[arena][errors][process]") {
+TEST_CASE(
+    "arena refused: where locks of open file descriptions are refused, nobody is taken for "
+    "dead",
+    "[arena][errors][process]") {
     const int error = GENERATE(ENOSYS, EPERM, EINVAL);
     const auto name = unique_name("locks");
     const Flag step;
@@ -216,9 +218,8 @@ TEST_CASE("arena refused: where locks of open file descriptions are refused, nob
                     if (!contains(found->what(), "locks of open file descriptions")) return 2;
                 }
                 // The living one's name is not for the taking.
-                return code_of([&] { return Arena<Tally>::create(name); }) == Errc::name_taken
-                           ? 0
-                           : 3;
+                return code_of([&] { return Arena<Tally>::create(name); }) == Errc::name_taken ? 0
+                                                                                               : 3;
             }) == exited(0));
     REQUIRE(exists(file_of(name)));
 }
@@ -229,21 +230,20 @@ TEST_CASE("arena refused: without MADV_DONTFORK or MADV_WIPEONFORK there is no a
     const int advice = GENERATE(MADV_DONTFORK, MADV_WIPEONFORK);
     const auto name = unique_name("advice");
     // A program that has used no arena yet: this one has.
-    REQUIRE(in_child([&] {
-                if (!support::refuse({{SYS_madvise, 2, static_cast<std::uint32_t>(advice)}},
-                                     error)) {
-                    return not_allowed;
-                }
-                ::setenv("LAGOON_TEST_ADVICE", name.c_str(), 1);
-                ::execl("/proc/self/exe", "lagoon_unit_arena", "[.advice]", "-w", "NoTests",
-                        static_cast<char*>(nullptr));
-                return 1;
-            }) == exited(0));
+    REQUIRE(
+        in_child([&] {
+            if (!support::refuse({{SYS_madvise, 2, static_cast<std::uint32_t>(advice)}}, error)) {
+                return not_allowed;
+            }
+            ::setenv("LAGOON_TEST_ADVICE", name.c_str(), 1);
+            ::execl("/proc/self/exe", "lagoon_unit_arena", "[.advice]", "-w", "NoTests",
+                    static_cast<char*>(nullptr));
+            return 1;
+        }) == exited(0));
     REQUIRE_FALSE(exists(file_of(name)));
 }
 
-TEST_CASE("arena refused: in a program of its own, without an advice to the kernel",
-          "[.advice]") {
+TEST_CASE("arena refused: in a program of its own, without an advice to the kernel", "[.advice]") {
     const std::string name = std::getenv("LAGOON_TEST_ADVICE");
     const auto found = error_of([&] { return Arena<Tally>::create(name); });
     REQUIRE(found);

@@ -1,4 +1,5 @@
 // Which types may lie in an arena, what they are called, and when two of them differ.
+// One piece although long: what is safe and what it is called is asked of the same types.
 #include <catch2/catch.hpp>
 
 #include <array>

@@ -1,5 +1,6 @@
 // arena_struct_test.cpp: what a struct may be, what its constructors may do, and how two programs
 // that disagree about it are told apart.
+// One piece although long: it follows the header, sentence by sentence.
 #include <lagoon/lagoon.hpp>
 
 #include <catch2/catch.hpp>
@@ -80,7 +81,7 @@ struct Counted {
 
 /// What on_create sees and does is the test's business.
 struct Prepared {
-    inline static std::string name;      // NOLINT: a test's own
+    inline static std::string name;  // NOLINT: a test's own
     inline static bool throws = false;
     inline static int times = 0;
     inline static bool findable = false;
@@ -102,10 +103,19 @@ struct Prepared {
 
 TEST_CASE("arena struct: a member constructed in no struct is an error that names it",
           "[arena][struct]") {
-    REQUIRE(code_of([] { lagoon::Counter lost{"lost"}; return 0; }) == Errc::bad_layout);
-    REQUIRE(contains(text_of([] { lagoon::Counter lost{"lost"}; return 0; }), "'lost'"));
-    REQUIRE(code_of([] { lagoon::Group<Named> lost{"lost", "one"}; return 0; }) ==
-            Errc::bad_layout);
+    REQUIRE(code_of([] {
+                lagoon::Counter lost{"lost"};
+                return 0;
+            }) == Errc::bad_layout);
+    REQUIRE(contains(text_of([] {
+                         lagoon::Counter lost{"lost"};
+                         return 0;
+                     }),
+                     "'lost'"));
+    REQUIRE(code_of([] {
+                lagoon::Group<Named> lost{"lost", "one"};
+                return 0;
+            }) == Errc::bad_layout);
 }
 
 TEST_CASE("arena struct: a member outside of the struct is an error that names it",
@@ -213,7 +223,10 @@ TEST_CASE("arena struct: when on_create throws there is no arena", "[arena][stru
 
 namespace {
 namespace original {
-struct Point { float x = 0; float y = 0; };
+struct Point {
+    float x = 0;
+    float y = 0;
+};
 struct Root {
     lagoon::Counter first{"first"};
     lagoon::Array<int> second{"second", 6};
@@ -270,20 +283,42 @@ struct Root {
 };
 }  // namespace more
 namespace wider {
-struct Point { static constexpr const char* arena_name = "p"; float x = 0; float y = 0; float z = 0; };
-struct Root { lagoon::Value<Point> p{"p"}; };
+struct Point {
+    static constexpr const char* arena_name = "p";
+    float x = 0;
+    float y = 0;
+    float z = 0;
+};
+struct Root {
+    lagoon::Value<Point> p{"p"};
+};
 }  // namespace wider
 namespace narrower {
-struct Point { static constexpr const char* arena_name = "p"; float x = 0; float y = 0; };
-struct Root { lagoon::Value<Point> p{"p"}; };
+struct Point {
+    static constexpr const char* arena_name = "p";
+    float x = 0;
+    float y = 0;
+};
+struct Root {
+    lagoon::Value<Point> p{"p"};
+};
 }  // namespace narrower
 namespace other_fields {
-struct Point { static constexpr const char* arena_name = "p"; float x = 0; int y = 0; };
-struct Root { lagoon::Value<Point> p{"p"}; };
+struct Point {
+    static constexpr const char* arena_name = "p";
+    float x = 0;
+    int y = 0;
+};
+struct Root {
+    lagoon::Value<Point> p{"p"};
+};
 }  // namespace other_fields
 namespace nested {
 struct Root {
-    struct Job { int number = 0; lagoon::String<16> text; };
+    struct Job {
+        int number = 0;
+        lagoon::String<16> text;
+    };
     lagoon::Array<Job> jobs{"jobs", 3};
     lagoon::Pool<Job> pool{"pool", {.capacity = 2}};
 };
@@ -298,8 +333,7 @@ std::string difference() {
     REQUIRE(error->errc() == Errc::layout_mismatch);
     REQUIRE(contains(error->what(), "'" + name + "'"));
     // open_or_create finds the same, and makes nothing.
-    REQUIRE(code_of([&] { return Arena<Other>::open_or_create(name); }) ==
-            Errc::layout_mismatch);
+    REQUIRE(code_of([&] { return Arena<Other>::open_or_create(name); }) == Errc::layout_mismatch);
     // Whoever failed to open it is no member of it.
     REQUIRE(ArenaView::open(name).processes().size() == 1);
     return error->what();
@@ -382,7 +416,9 @@ TEST_CASE("arena view: a writable one is a member, a read-only one is none",
 namespace ambiguous {
 using namespace lagoon;  // NOLINT: that is what is tested
 template <class Name>
-constexpr bool can_remove_unqualified = requires(Name name) { remove(name); };
+constexpr bool can_remove_unqualified = requires(Name name) {
+    remove(name);
+};
 }  // namespace ambiguous
 
 // An unqualified remove("x") after `using namespace lagoon` must not reach the C function.

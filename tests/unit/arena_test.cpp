@@ -1,4 +1,5 @@
 // arena_test.cpp: the struct that is an arena's layout, and the handles of one process on it.
+// One piece although long: it follows the header, sentence by sentence.
 #include <lagoon/lagoon.hpp>
 
 #include <sys/stat.h>
@@ -103,8 +104,8 @@ TEST_CASE("arena: another process finds the members and what was written to them
 }
 
 TEST_CASE("arena: its size follows from its members, exactly, and is all there", "[arena]") {
-    using lagoon::detail::round_up;
     using lagoon::detail::page_bytes;
+    using lagoon::detail::round_up;
     for (const std::uint64_t bytes : {0U, 1U, 4096U, 4097U, 1U << 20}) {
         const auto name = unique_name("arena");
         const ArenaOptions options{.max_processes = 3, .max_threads = 5};
@@ -152,8 +153,7 @@ TEST_CASE("arena: an extent takes any integer and refuses a negative one", "[are
     REQUIRE(Arena<Sized>::create(unique_name("arena"), {}, std::size_t{3})->numbers.size() == 3);
     REQUIRE(Arena<Sized>::create(unique_name("arena"), {}, short{3})->numbers.size() == 3);
     const auto name = unique_name("arena");
-    REQUIRE(code_of([&] { return Arena<Sized>::create(name, {}, -1); }) ==
-            Errc::invalid_argument);
+    REQUIRE(code_of([&] { return Arena<Sized>::create(name, {}, -1); }) == Errc::invalid_argument);
     REQUIRE_FALSE(exists(file_of(name)));
 }
 
@@ -215,13 +215,22 @@ TEST_CASE("arena: a closed handle, a moved one and an empty one throw closed", "
     REQUIRE(code_of([&] { return one.name().size(); }) == Errc::closed);
     REQUIRE(code_of([&] { return one.bytes(); }) == Errc::closed);
     REQUIRE(code_of([&] { return one.reap(); }) == Errc::closed);
-    REQUIRE(code_of([&] { one.close(); return 0; }) == Errc::closed);
-    REQUIRE(code_of([&] { one.shut_down(); return 0; }) == Errc::closed);
+    REQUIRE(code_of([&] {
+                one.close();
+                return 0;
+            }) == Errc::closed);
+    REQUIRE(code_of([&] {
+                one.shut_down();
+                return 0;
+            }) == Errc::closed);
     two->total.add(1);
     const auto three = std::move(two);
     REQUIRE(code_of([&] { return two->total.load(); }) == Errc::closed);  // NOLINT: that is asked
     REQUIRE(three->total.load() == 1);
-    REQUIRE(code_of([] { return Arena<Jobs>{}->total.load(); }) == Errc::closed);
+    REQUIRE(code_of([] {
+                return Arena<Jobs> {
+                    } -> total.load();
+            }) == Errc::closed);
 }
 
 TEST_CASE("arena: the last handle's close detaches the process", "[arena]") {
@@ -244,14 +253,20 @@ TEST_CASE("arena: closing with leases out says how many and changes nothing", "[
     REQUIRE(jobs->pool.add({3, 4}));
     auto first = jobs->pool.try_acquire();
     auto second = jobs->pool.try_acquire();
-    auto error = support::error_of([&] { jobs.close(); return 0; });
+    auto error = support::error_of([&] {
+        jobs.close();
+        return 0;
+    });
     REQUIRE(error);
     REQUIRE(error->errc() == Errc::leases_outstanding);
     REQUIRE(error->count() == 2);
     REQUIRE(std::string{error->what()}.find(name) != std::string::npos);
     REQUIRE(jobs->pool.leased() == 2);
     first.give_back();
-    error = support::error_of([&] { jobs.close(); return 0; });
+    error = support::error_of([&] {
+        jobs.close();
+        return 0;
+    });
     REQUIRE(error);
     REQUIRE(error->count() == 1);
     // Another handle may go: only the last one detaches.
@@ -268,15 +283,17 @@ TEST_CASE("arena: a lease taken in another thread keeps the process attached, to
     lagoon::Lease<Point> lease;
     std::thread{[&] { lease = jobs->pool.try_acquire(); }}.join();
     REQUIRE(lease);
-    const auto error = support::error_of([&] { jobs.close(); return 0; });
+    const auto error = support::error_of([&] {
+        jobs.close();
+        return 0;
+    });
     REQUIRE(error);
     REQUIRE(error->count() == 1);
     lease.give_back();
     jobs.close();
 }
 
-TEST_CASE("arena: once its leases are back, a handle opened later can be the last one",
-          "[arena]") {
+TEST_CASE("arena: once its leases are back, a handle opened later can be the last one", "[arena]") {
     const auto name = unique_name("arena");
     lagoon::Lease<Point> lease;
     {
@@ -350,14 +367,15 @@ TEST_CASE("arena: the last 64 closed ranges stay reserved and unreadable", "[are
                     if (!closed.insert(&jobs.root()).second) return 1;
                     jobs.close();
                     // Nothing else may be put there: neither by us nor by the allocator.
-                    void* other = ::mmap(nullptr, 1 << 16, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
-                                         -1, 0);
+                    void* other =
+                        ::mmap(nullptr, 1 << 16, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
                     if (closed.count(other) != 0) return 2;
                 }
                 // mincore tells whether a page is mapped at all.
                 unsigned char in_core = 0;
                 for (const void* root : closed) {
-                    const auto page = reinterpret_cast<std::uintptr_t>(root) & ~std::uintptr_t{4095};
+                    const auto page =
+                        reinterpret_cast<std::uintptr_t>(root) & ~std::uintptr_t{4095};
                     if (::mincore(reinterpret_cast<void*>(page), 4096, &in_core) != 0) return 3;
                 }
                 return 0;

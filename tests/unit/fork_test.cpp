@@ -1,5 +1,6 @@
 // fork_test.cpp: a child that was forked, by whichever call, holds nothing of its parent's and
 // takes part on its own.
+// One piece although long: every case runs by each way to fork.
 #include <lagoon/lagoon.hpp>
 
 #include <sched.h>
@@ -21,8 +22,8 @@ using lagoon::Reaped;
 using support::Child;
 using support::code_of;
 using support::Ended;
-using support::exited;
 using support::exists;
+using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
@@ -60,8 +61,7 @@ Ended wait_for(pid_t pid) {
     while (::waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR) return {};
     }
-    return WIFSIGNALED(status) ? support::killed_by(WTERMSIG(status))
-                               : exited(WEXITSTATUS(status));
+    return WIFSIGNALED(status) ? support::killed_by(WTERMSIG(status)) : exited(WEXITSTATUS(status));
 }
 
 /// Runs `body` in a copy of this process, in which nothing of the test is destroyed.
@@ -148,8 +148,7 @@ TEST_CASE("fork: a lease of the parent's is not the child's to give back", "[for
     for (int i = 0; i < 100; ++i) REQUIRE(desk->pool.try_acquire());
 }
 
-TEST_CASE("fork: a child may take what its parent gives back, and the reverse",
-          "[fork][process]") {
+TEST_CASE("fork: a child may take what its parent gives back, and the reverse", "[fork][process]") {
     const auto way = each_way();
     INFO(name_of(way));
     const auto desk = Arena<Desk>::create(unique_name("fork"));
@@ -380,7 +379,10 @@ TEST_CASE("fork: a child forked while an arena's gate is held does not keep it",
     stop = true;
     opener.join();
     // With a gate that a sleeping child holds this would fail after ten seconds.
-    const auto code = code_of([&] { Arena<Desk>::create(name).close(); return 0; });
+    const auto code = code_of([&] {
+        Arena<Desk>::create(name).close();
+        return 0;
+    });
     for (const pid_t child : children) {
         ::kill(child, SIGKILL);
         (void)wait_for(child);

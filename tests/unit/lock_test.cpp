@@ -1,4 +1,5 @@
 // lock_test.cpp: mutual exclusion between threads and processes, and what an owner's death means.
+// One piece although long: the owners, waiters and deaths share their scenes.
 #include <lagoon/lagoon.hpp>
 
 #include <unistd.h>

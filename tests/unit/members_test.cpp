@@ -1,4 +1,5 @@
 // members_test.cpp: who is attached, who is dead, and who finds out.
+// One piece although long: the cases share the processes that come and die.
 #include <lagoon/lagoon.hpp>
 
 #include <sys/resource.h>
@@ -25,8 +26,8 @@ using lagoon::Lease;
 using lagoon::Outcome;
 using lagoon::Reaped;
 using support::Child;
-using support::exited;
 using support::exists;
+using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
@@ -77,8 +78,8 @@ std::uint64_t claimed_lanes(const Arena<Desk>& desk) {
     const auto& attachment = desk.attached();
     std::uint64_t count = 0;
     for (auto i = attachment.header->max_members; i < attachment.header->max_lanes; ++i) {
-        if (lagoon::detail::is_live(attachment.lane_entry(i).state.load(
-                std::memory_order_relaxed))) {
+        if (lagoon::detail::is_live(
+                attachment.lane_entry(i).state.load(std::memory_order_relaxed))) {
             ++count;
         }
     }
@@ -154,8 +155,7 @@ TEST_CASE("members: lagoon::reap repairs without the struct", "[members][process
     REQUIRE(desk->pool.idle() == 1);
 }
 
-TEST_CASE("members: who waits is woken by a death, without anybody's help",
-          "[members][process]") {
+TEST_CASE("members: who waits is woken by a death, without anybody's help", "[members][process]") {
     const bool keeper = GENERATE(true, false);
     const auto name = unique_name("members");
     const auto desk = Arena<Desk>::create(name);
@@ -209,8 +209,7 @@ TEST_CASE("members: exec ends a membership, too", "[members][process]") {
     REQUIRE(::kill(other.pid(), 0) == 0);
 }
 
-TEST_CASE("members: while they come and go, nobody alive is taken for dead",
-          "[members][process]") {
+TEST_CASE("members: while they come and go, nobody alive is taken for dead", "[members][process]") {
     const auto name = unique_name("members");
     const Flag made;
     Shared<std::atomic<bool>> stop;
@@ -220,8 +219,8 @@ TEST_CASE("members: while they come and go, nobody alive is taken for dead",
         children.emplace_back([&] {
             made.wait();
             while (!*stop) {
-                auto same = Arena<Desk>::open(name, lagoon::OpenOptions{.directory = {},
-                                                                        .keeper = false});
+                auto same =
+                    Arena<Desk>::open(name, lagoon::OpenOptions{.directory = {}, .keeper = false});
                 same->total.add(1);
                 same.close();
                 ++*visits;
@@ -245,8 +244,7 @@ TEST_CASE("members: while they come and go, nobody alive is taken for dead",
     *stop = true;
     for (auto& child : children) REQUIRE(child.wait() == exited(0));
     std::printf("members: %llu asks while %llu came and went\n",
-                static_cast<unsigned long long>(asks),
-                static_cast<unsigned long long>(*visits));
+                static_cast<unsigned long long>(asks), static_cast<unsigned long long>(*visits));
     REQUIRE(*visits > 0);
     REQUIRE(dead == 0);
     REQUIRE(ArenaView::open(name).deaths() == 0);
@@ -269,8 +267,7 @@ TEST_CASE("members: one who closes all descriptors stays alive and takes part",
         lease.give_back();
         if (same->pool.add(7) != true) return 2;
         (void)same.reap();
-        if (lagoon::detail::member_life(same.attached(), 0) !=
-            lagoon::detail::MemberLife::alive) {
+        if (lagoon::detail::member_life(same.attached(), 0) != lagoon::detail::MemberLife::alive) {
             return 3;
         }
         auto again = Arena<Desk>::open(name);
@@ -324,14 +321,12 @@ TEST_CASE("lanes: an exiting thread hands its leases and locks over to its proce
     REQUIRE(desk->lock.owner_pid() == static_cast<std::uint32_t>(::getpid()));
     // Neither this process nor another one takes them for a dead one's.
     REQUIRE(desk.reap() == Reaped{});
-    REQUIRE(in_child([&] {
-                return Arena<Desk>::open(name).reap() == Reaped{} ? 0 : 1;
-            }) == exited(0));
+    REQUIRE(in_child([&] { return Arena<Desk>::open(name).reap() == Reaped{} ? 0 : 1; }) ==
+            exited(0));
     // Somebody else gets the lane now, and nothing with it.
     bool robbed = false;
     std::thread{[&] {
-        robbed = desk->pool.try_acquire().status() != Outcome::would_block ||
-                 desk->lock.try_lock();
+        robbed = desk->pool.try_acquire().status() != Outcome::would_block || desk->lock.try_lock();
     }}.join();
     REQUIRE_FALSE(robbed);
     *lease = 5;
@@ -360,8 +355,7 @@ TEST_CASE("lanes: what a dead process's threads had handed over comes back, too"
     REQUIRE(reaped.locks == 1);
 }
 
-TEST_CASE("lanes: when none is left, threads share the process's and nothing fails",
-          "[members]") {
+TEST_CASE("lanes: when none is left, threads share the process's and nothing fails", "[members]") {
     ArenaOptions options = without_keeper();
     options.max_threads = 2;
     options.max_processes = 2;
@@ -431,7 +425,8 @@ TEST_CASE("keeper: one thread of its name, with all signals blocked, while there
             const auto blocked = std::stoull(line.substr(7), nullptr, 16);
             for (int signal = 1; signal <= SIGRTMAX; ++signal) {
                 // The C library keeps 32 and 33 for itself; two cannot be blocked.
-                if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
+                if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33)
+                    continue;
                 INFO(signal);
                 REQUIRE((blocked >> (signal - 1) & 1) == 1);
             }
@@ -469,8 +464,9 @@ TEST_CASE("keeper: the deaths of all arenas of a process are told", "[members][p
         bool marked = false;
         auto& attachment = arena->attached();
         for (std::uint32_t i = 0; i < attachment.header->max_members; ++i) {
-            marked = marked || (attachment.member_entry(i).death_word.load(
-                                    std::memory_order_acquire) & 0x40000000) != 0;
+            marked =
+                marked || (attachment.member_entry(i).death_word.load(std::memory_order_acquire) &
+                           0x40000000) != 0;
         }
         REQUIRE(marked);
     }

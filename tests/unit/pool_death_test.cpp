@@ -1,4 +1,5 @@
 // pool_death_test.cpp: what becomes of slots whose borrower, builder, destroyer or repairer died.
+// One piece although long: one death per case, over one set of scenes.
 #include <lagoon/lagoon.hpp>
 
 #include <unistd.h>

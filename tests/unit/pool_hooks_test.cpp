@@ -1,4 +1,5 @@
 // pool_hooks_test.cpp: the code that a pool's resources need, and what its absence means.
+// One piece although long: the policies are one table, case by case.
 #include <lagoon/lagoon.hpp>
 
 #include <unistd.h>

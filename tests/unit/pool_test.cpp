@@ -1,4 +1,5 @@
 // pool_test.cpp: taking, giving back, making, emptying, counting.
+// One piece although long: it follows the header, sentence by sentence.
 #include <lagoon/lagoon.hpp>
 
 #include <sys/wait.h>

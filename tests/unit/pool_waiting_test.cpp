@@ -1,4 +1,5 @@
 // pool_waiting_test.cpp: who waits is woken, whoever dies in between; and gathering several.
+// One piece although long: the cases share their waiters.
 #include <lagoon/lagoon.hpp>
 
 #include <linux/audit.h>

@@ -1,4 +1,5 @@
 // value_test.cpp: one value of any width, whole at every moment.
+// One piece although long: it follows the header, sentence by sentence.
 #include <lagoon/lagoon.hpp>
 
 #include <unistd.h>

@@ -55,22 +55,37 @@ class Atomic {
     using Word = typename std::conditional_t<std::is_scalar_v<T>, std::type_identity<T>,
                                              WordOf<sizeof(T)>>::type;
 
+    LAGOON_ALWAYS_INLINE static constexpr Word word_of(T value) noexcept {
+        if constexpr (std::is_same_v<Word, T>) {
+            return value;
+        } else {
+            return std::bit_cast<Word>(value);
+        }
+    }
+    LAGOON_ALWAYS_INLINE static constexpr T value_of(Word word) noexcept {
+        if constexpr (std::is_same_v<Word, T>) {
+            return word;
+        } else {
+            return std::bit_cast<T>(word);
+        }
+    }
+
 public:
     static_assert(fits_one_word<T>, "an atomic in the arena is 1, 2, 4 or 8 bytes");
 
     constexpr Atomic() noexcept = default;
-    constexpr explicit Atomic(T value) noexcept : value_{std::bit_cast<Word>(value)} {}
+    constexpr explicit Atomic(T value) noexcept : value_{word_of(value)} {}
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 
     LAGOON_ALWAYS_INLINE T load(std::memory_order order) const noexcept {
-        return std::bit_cast<T>(value_.load(order));
+        return value_of(value_.load(order));
     }
     LAGOON_ALWAYS_INLINE void store(T value, std::memory_order order) noexcept {
-        value_.store(std::bit_cast<Word>(value), order);
+        value_.store(word_of(value), order);
     }
     LAGOON_ALWAYS_INLINE T exchange(T value, std::memory_order order) noexcept {
-        return std::bit_cast<T>(value_.exchange(std::bit_cast<Word>(value), order));
+        return value_of(value_.exchange(word_of(value), order));
     }
     LAGOON_ALWAYS_INLINE bool compare_exchange_strong(T& expected, T desired,
                                                       std::memory_order success,
@@ -81,8 +96,8 @@ public:
             // Byte by byte, for padding is compared, too: the next attempt has what was found.
             Word word;
             std::memcpy(&word, &expected, sizeof word);
-            const bool done = value_.compare_exchange_strong(word, std::bit_cast<Word>(desired),
-                                                             success, failure);
+            const bool done =
+                value_.compare_exchange_strong(word, word_of(desired), success, failure);
             if (!done) std::memcpy(static_cast<void*>(&expected), &word, sizeof word);
             return done;
         }

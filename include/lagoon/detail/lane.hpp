@@ -60,7 +60,8 @@ LAGOON_COLD const LaneView& find_lane(const void* object) noexcept;
 
 LAGOON_ALWAYS_INLINE const LaneView& lane_of(const void* object) noexcept {
     const LaneView* own = hot.own;
-    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->size()) [[likely]] return *own;
+    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->size()) [[likely]]
+        return *own;
     return find_lane(object);
 }
 

@@ -54,7 +54,7 @@ struct ArenaHeader {
     std::uint64_t header_bytes;
     std::uint64_t arena_bytes;
     std::array<std::uint64_t, 2> id;       // random, one per creation
-    std::array<std::uint64_t, 2> boot_id;  // another boot id means that every member is dead
+    std::array<std::uint64_t, 2> boot_id;  // for display: after a reboot every lock is free anyway
     std::uint32_t flags;
     std::uint32_t max_members;
     std::uint32_t max_lanes;  // one shared lane per member, then the threads' lanes
@@ -88,8 +88,8 @@ struct alignas(cache_line_bytes) MemberEntry {
     // The kernel walks from here at the keeper's death; written by the member itself.
     std::uint64_t robust_next;
     Atomic<std::uint32_t> death_word;
-    std::uint32_t flags;         // member_has_keeper
-    std::uint32_t pid;           // for display
+    std::uint32_t flags;  // member_has_keeper
+    std::uint32_t pid;    // for display
     std::uint32_t reserved;
     std::uint64_t attached_realtime_ns;
     std::uint64_t pid_namespace;  // for display
@@ -115,8 +115,8 @@ struct DirectoryEntry {
     std::uint32_t kind;
     std::uint32_t element_align;
     std::uint64_t element_bytes;
-    std::uint64_t element_shape;   // hash of the element's fields
-    std::uint64_t object_offset;   // from the root struct
+    std::uint64_t element_shape;  // hash of the element's fields
+    std::uint64_t object_offset;  // from the root struct
     std::uint64_t object_bytes;
     std::uint64_t extent;          // elements or slots; the arena's, not the program's
     std::uint64_t storage_offset;  // from the start of the file, 0 where there is none

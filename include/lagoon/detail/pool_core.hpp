@@ -35,17 +35,16 @@ struct SlotHead {
 static_assert(sizeof(SlotHead) == 16);
 
 template <class T>
-constexpr std::size_t value_offset = alignof(T) > sizeof(SlotHead) ? alignof(T)
-                                                                  : sizeof(SlotHead);
+constexpr std::size_t value_offset = alignof(T) > sizeof(SlotHead) ? alignof(T) : sizeof(SlotHead);
 
 /// Which hooks some process has registered; a slot waits for one of them only if it exists.
 constexpr std::uint64_t hook_check = 1;
 constexpr std::uint64_t hook_reset = 2;
 constexpr std::uint64_t hook_destroy = 4;
 
-constexpr std::uint32_t hint_levels = 4;      // 64^4 slots, 16.7 million
+constexpr std::uint32_t hint_levels = 4;  // 64^4 slots, 16.7 million
 constexpr std::uint64_t capacity_limit = std::uint64_t{1} << 24;
-constexpr std::uint32_t demand_leaves = 16;   // 16 * 64 lanes
+constexpr std::uint32_t demand_leaves = 16;  // 16 * 64 lanes
 /// In the demand summary beside one bit per leaf: somebody wants more than one slot and is not
 /// served by a single wake; every release must look at the pool's state.
 constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
@@ -54,12 +53,12 @@ constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
 /// In the arena. The first line is written at creation and never again.
 struct PoolBody {
     std::uint64_t capacity;
-    std::uint64_t stride;          // from slot to slot
+    std::uint64_t stride;  // from slot to slot
     std::uint64_t value_bytes;
-    std::uint64_t value_at;        // from the slot to its value
-    std::uint64_t slots_at;        // from this body
-    std::uint64_t hints_at;        // from this body: free, empty and dirty tree, one after another
-    std::uint64_t hint_words;      // of one tree
+    std::uint64_t value_at;    // from the slot to its value
+    std::uint64_t slots_at;    // from this body
+    std::uint64_t hints_at;    // from this body: free, empty and dirty tree, one after another
+    std::uint64_t hint_words;  // of one tree
     std::uint32_t on_death;
     std::uint32_t quarantine_after;
 
@@ -67,11 +66,11 @@ struct PoolBody {
     alignas(cache_line_bytes) Atomic<std::uint64_t> demand;
     Atomic<std::uint32_t> event;
     std::uint32_t max_waiters;
-    Atomic<std::uint64_t> closed;       // 1: lends no more
-    Atomic<std::uint64_t> hooks;        // hook_check and so on, or-ed together over all processes
-    Atomic<std::uint64_t> virgin;       // hint: slots from here on have never been filled
-    Atomic<std::uint64_t> last_freed;   // hint: index + 1
-    Atomic<std::uint64_t> bulk;         // who gathers several slots (gatherer_token), or 0
+    Atomic<std::uint64_t> closed;      // 1: lends no more
+    Atomic<std::uint64_t> hooks;       // hook_check and so on, or-ed together over all processes
+    Atomic<std::uint64_t> virgin;      // hint: slots from here on have never been filled
+    Atomic<std::uint64_t> last_freed;  // hint: index + 1
+    Atomic<std::uint64_t> bulk;        // who gathers several slots (gatherer_token), or 0
 
     alignas(cache_line_bytes) std::array<Atomic<std::uint64_t>, demand_leaves> demand_leaf;
 
@@ -100,26 +99,26 @@ struct alignas(cache_line_bytes) PoolCache {
     Atomic<const PoolObject*> key;
     std::byte* slots;
     std::uint64_t stride;
-    std::uint64_t claim;               // added to a FREE word it gives the word HELD by my lane
-    std::uint64_t owner_bits;          // my lane, as a HELD word shows it
+    std::uint64_t claim;       // added to a FREE word it gives the word HELD by my lane
+    std::uint64_t owner_bits;  // my lane, as a HELD word shows it
     Atomic<std::uint64_t>* demand;
-    Atomic<std::uint64_t>* free_hints; // leaves
-    Atomic<std::uint64_t>* acquired;   // my stripe
+    Atomic<std::uint64_t>* free_hints;  // leaves
+    Atomic<std::uint64_t>* acquired;    // my stripe
     PoolBody* body;
-    std::uint64_t epoch;               // of this process: a fork's child has another
-    PoolCache* next;                   // of the same thread
+    std::uint64_t epoch;  // of this process: a fork's child has another
+    PoolCache* next;      // of the same thread
     std::uint32_t lane;
-    bool shared;                       // the lane is the process's: never in `hot`
+    bool shared;  // the lane is the process's: never in `hot`
     std::uint32_t top;
-    bool light_store;                  // a release may be a plain store
-    bool others_light;                 // others' releases are plain stores
+    bool light_store;   // a release may be a plain store
+    bool others_light;  // others' releases are plain stores
     struct Remembered {
-        std::uint64_t word;            // FREE, as I left it
+        std::uint64_t word;  // FREE, as I left it
         std::uint64_t index;
     };
     std::array<Remembered, remembered_slots> ring;
 
-    std::uint64_t acquired_before;     // my stripe when this cache was made
+    std::uint64_t acquired_before;  // my stripe when this cache was made
 
     [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {
         // P9 relaxed load, no pair: changed by its own thread, or when the arena is closed.
@@ -259,7 +258,8 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
     } else {
         // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
         const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
-        if (before != taken.word) [[unlikely]] pool_require_held(taken, before);
+        if (before != taken.word) [[unlikely]]
+            pool_require_held(taken, before);
     }
     cache->ring[++cache->top % remembered_slots] = {left, taken.index};
     // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second

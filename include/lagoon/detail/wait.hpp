@@ -36,10 +36,10 @@ struct Patience {
 };
 
 enum class Woken : std::uint32_t {
-    event,      // the event word changed, or somebody woke us
-    death,      // a member died and was repaired: look again
-    deadline,   // the deadline passed
-    cap,        // nothing happened for the length of one sleep: look again
+    event,     // the event word changed, or somebody woke us
+    death,     // a member died and was repaired: look again
+    deadline,  // the deadline passed
+    cap,       // nothing happened for the length of one sleep: look again
 };
 
 /// One waiter's sleeps on one event word. Construct it before announcing the wait; it makes a

@@ -85,8 +85,8 @@ constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 
 }
 
 constexpr std::uint64_t next_dirty(std::uint64_t w, DirtyReason why) noexcept {
-    return (next(w, SlotState::dirty) | recovered_bit) |
-           static_cast<std::uint64_t>(why) << entry_shift;
+    return (next(w, SlotState::dirty) | recovered_bit) | static_cast<std::uint64_t>(why)
+                                                             << entry_shift;
 }
 
 }  // namespace word

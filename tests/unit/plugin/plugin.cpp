@@ -83,7 +83,7 @@ int reap(const char* name) noexcept {
     return guarded([&] { return static_cast<int>(lagoon::reap(name).processes); });
 }
 
-constexpr plugin::Functions functions{use, borrow, hold, let_go, reap,
+constexpr plugin::Functions functions{use,    borrow, hold, let_go, reap,
 #ifdef __clang__
                                       "clang"
 #else

@@ -97,7 +97,8 @@ private:
 
     LAGOON_ALWAYS_INLINE Lease(detail::PoolObject& pool, const detail::Held& held) noexcept
         : pool_{held.taken.word != 0 ? &pool : nullptr},
-          value_{reinterpret_cast<T*>(reinterpret_cast<std::byte*>(held.slot) +
+          // As a number: where nothing was taken there is no slot to be beyond of.
+          value_{reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(held.slot) +
                                       detail::value_offset<T>)},
           taken_{held.taken},
           epoch_{held.epoch} {}

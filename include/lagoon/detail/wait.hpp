@@ -24,6 +24,7 @@ constexpr Deadline for_ever = Deadline::max();
 template <class Rep, class Period>
 Deadline deadline_after(std::chrono::duration<Rep, Period> duration) {
     const auto now = std::chrono::steady_clock::now();
+    if (!(duration > duration.zero())) return now;
     using Far = std::chrono::duration<double>;
     if (Far(duration) >= Far(for_ever - now)) return for_ever;
     return now + std::chrono::ceil<std::chrono::steady_clock::duration>(duration);

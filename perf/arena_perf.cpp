@@ -193,6 +193,8 @@ std::vector<Fact> sizes_in_arena(const std::string& run_id) {
         {"one more process (a member with its shared lane)", member, "bytes"},
         {"slot of 8 bytes, beyond one cache line", slot_overhead<8>(name, false, 64), "bytes",
          cache_line_bytes},
+        {"slot of 64 bytes, beyond one cache line", slot_overhead<64>(name, false, 64), "bytes",
+         cache_line_bytes},
         {"slot of 200 bytes, beyond four cache lines", slot_overhead<200>(name, false, 256),
          "bytes", cache_line_bytes},
         {"dense slot of 8 bytes, beyond the value", slot_overhead<8>(name, true, 8), "bytes", 16},

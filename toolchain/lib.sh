@@ -9,6 +9,7 @@ export PYTHONDONTWRITEBYTECODE=1
 run_dir=$(mktemp -d /dev/shm/lagoon-run-XXXXXX)
 export LAGOON_DIR=$run_dir/arenas
 mkdir "$LAGOON_DIR"
+chmod 0711 "$run_dir" "$LAGOON_DIR"  # some tests become another user on the way in
 group=  # the process group of the running step
 
 # Every process that was started for this run carries its directory in LAGOON_DIR, whatever group,

@@ -38,7 +38,7 @@ struct Tally {
     lagoon::Pool<int> pool{"pool", {.capacity = 2}};
 };
 
-constexpr ArenaOptions persistent{.lifetime = Lifetime::persistent, .directory = {}};
+const ArenaOptions persistent{.lifetime = Lifetime::persistent, .directory = {}};
 
 /// A process that is attached until it is killed.
 Child member_of(const std::string& name, bool create) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -89,6 +90,19 @@ public:
     /// On to the stop of that number, or the end.
     Stop step_to(std::uint64_t stop, const std::function<void()>& when_blocked = nullptr) {
         while (state_ == Stop::halted && stops_ < stop) step(when_blocked);
+        return state_;
+    }
+
+    /// On until it is over, or has begun `naps` sleeps: then it waits for somebody who is halted.
+    Stop run(int naps = 4) {
+        while (state_ == Stop::halted && naps > 0) {
+            if (step() != Stop::halted) break;
+            __ptrace_syscall_info info{};
+            if (::ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof info, &info) > 0 &&
+                info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_clock_nanosleep) {
+                --naps;
+            }
+        }
         return state_;
     }
 

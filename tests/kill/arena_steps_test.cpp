@@ -195,6 +195,74 @@ TEST_CASE("kill: an opener stepped against the last one's leaving", "[kill][proc
     REQUIRE(refused > 0);
 }
 
+TEST_CASE("kill: an opener stepped against one who removes a living arena and makes another",
+          "[kill][process]") {
+    const auto name = unique_name("steps");
+    std::uint64_t old_ones = 0;
+    std::uint64_t new_ones = 0;
+    std::uint64_t stop = 0;
+    for (bool over = false; !over;) {
+        ++stop;
+        Shared<Seen> seen;
+        Shared<Seen> made;
+        const Flag leave;
+        const auto tell = [&](Handle& desk, const Shared<Seen>& into) {
+            if (desk) into->inode = desk->attached().file.inode;
+            ::raise(SIGSTOP);
+            leave.wait();
+            desk.reset();
+        };
+        Stepper opener{[] { return Handle{}; },
+                       [&](Handle& desk) {
+                           seen->error = static_cast<int>(code_of([&] {
+                               desk = Arena<Desk>::open(name);
+                               return 0;
+                           }));
+                           tell(desk, seen);
+                       }};
+        Stepper remover{[] { return Handle{}; },
+                        [&](Handle& desk) {
+                            (void)lagoon::remove(name);
+                            desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
+                            tell(desk, made);
+                        }};
+        // Both processes are there, and have nothing of ours.
+        const auto old = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
+        opener.step_to(stop);
+        int members = 0;
+        for (std::uint32_t i = 0; i < old.attached().header->max_members; ++i) {
+            members += lagoon::detail::is_live(
+                old.attached().member_entry(i).state.load(std::memory_order_acquire));
+        }
+        const bool first = remover.run() == Stop::done;  // else it waits for the opener's gate
+        opener.run();
+        remover.run();
+        opener.run();
+        INFO("removed at stop " << stop);
+        REQUIRE(opener.state() == Stop::done);
+        REQUIRE(remover.state() == Stop::done);
+        over = opener.stops() < stop;
+        REQUIRE(made->inode == inode_at(file_of(name)));
+        if (seen->inode == old.attached().file.inode) {
+            // Then it was a member before the name was taken away.
+            REQUIRE((members == 2 || !first));
+            ++old_ones;
+        } else if (seen->inode != 0) {
+            REQUIRE(seen->inode == made->inode);
+            ++new_ones;
+        } else {
+            REQUIRE(seen->error == static_cast<int>(Errc::no_such_arena));
+        }
+        leave.raise();
+        REQUIRE(opener.finish() == support::exited(0));
+        REQUIRE(remover.finish() == support::exited(0));
+    }
+    std::printf("schedules: %4llu  open, remove and create\n",
+                static_cast<unsigned long long>(stop));
+    REQUIRE(old_ones > 0);
+    REQUIRE(new_ones > 0);
+}
+
 TEST_CASE("kill: those who find a dead one's name stepped against each other", "[kill][process]") {
     REQUIRE(step_against("create, open over a dead one's name", making(), opening(), true).first ==
             1);
@@ -238,7 +306,7 @@ TEST_CASE(
         ++children;
         INFO("forked at stop " << stops);
         // Removing takes the gate alone; with a child on it this would be busy in ten seconds.
-        REQUIRE(code_of([&] { return lagoon::reap(name); }) == Errc{});
+        const auto gate = code_of([&] { return lagoon::reap(name); });
         (void)opener.kill();
         const auto desk = Arena<Desk>::open(name);
         bool alive = false;
@@ -249,6 +317,7 @@ TEST_CASE(
         }
         ::kill(*child, SIGKILL);
         ::waitpid(*child, nullptr, 0);
+        REQUIRE(gate == Errc{});
         REQUIRE_FALSE(alive);
         REQUIRE(desk.reap() == lagoon::Reaped{});  // the attach has done it
     }

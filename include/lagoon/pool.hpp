@@ -11,8 +11,8 @@
 //   Death      of a borrower: the resource comes back by OnDeath, recovered() says so; of a builder
 //              or destroyer: destroy gets the value as it was left; of a waiter, a reaper: nothing
 //              is lost. Repair happens in reap(), at attach, and before anybody waits
-//   Order      last in, first out for what one thread gives back; across threads the most recent
-//              is preferred, not promised. Waiters are not served in order
+//   Order      last in, first out for the last 64 that one thread gave back; across threads the
+//              most recent is preferred, not promised. Waiters are not served in order
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 

@@ -1,6 +1,8 @@
 // pools.hpp: what tests of pools share: a pool's words, built and read by hand.
 #pragma once
 
+#include <algorithm>
+
 #include <lagoon/arena.hpp>
 #include <lagoon/pool.hpp>
 
@@ -58,6 +60,15 @@ void set_truth(lagoon::Pool<T>& pool, std::uint64_t index, std::uint64_t truth) 
 template <class T>
 SlotState state_of(lagoon::Pool<T>& pool, std::uint64_t index) {
     return word::state(truth_of(pool, index));
+}
+
+/// Has nothing of a resource been left in the slot?
+template <class T>
+bool is_blank(lagoon::Pool<T>& pool, std::uint64_t index) {
+    const auto* value =
+        reinterpret_cast<const unsigned char*>(&lagoon::detail::pool_slot(object_of(pool), index)) +
+        lagoon::detail::value_offset<T>;
+    return std::all_of(value, value + sizeof(T), [](unsigned char byte) { return byte == 0; });
 }
 
 /// Repairs until the deaths of `processes` were found; what was done, summed up.

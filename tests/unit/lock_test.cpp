@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/pools.hpp"
+#include "support/system_calls.hpp"
 
 using namespace std::chrono_literals;
 using lagoon::Outcome;
@@ -191,6 +192,44 @@ TEST_CASE("lock: unlocking wakes who waits, in this process or another") {
     }
     CHECK(room->data[0].load() == 40);
     CHECK_FALSE(room->lock.is_locked());
+}
+
+TEST_CASE("lock: it makes a system call only to wake who waits") {
+    if (support::under_asan) {
+        return support::skip("lock: it makes a system call only to wake who waits",
+                             "address sanitizer makes system calls of its own");
+    }
+    auto room = make_room();
+    CHECK(support::without_system_calls([&] {
+              for (int i = 0; i < 10'000; ++i) {
+                  (void)room->lock.lock();
+                  room->lock.unlock();
+                  (void)room->lock.try_lock();
+                  room->lock.unlock();
+              }
+          }) == support::exited(0));
+    // Killed by the very call that would wake the waiter, it has unlocked and not woken.
+    const support::Flag there;
+    const support::Flag unlock;
+    Child child{[&] {
+        (void)room->lock.lock();
+        there.raise();
+        unlock.wait();
+        if (!support::forbid_system_calls()) return 1;
+        room->lock.unlock();
+        return 0;
+    }};
+    there.wait();
+    bool died = true;
+    std::thread waiter{[&] {
+        died = room->lock.lock().owner_died();
+        room->lock.unlock();
+    }};
+    wait_for_waiter(room->lock);
+    unlock.raise();
+    CHECK(child.wait() == support::killed_by_a_call);
+    waiter.join();
+    CHECK_FALSE(died);
 }
 
 TEST_CASE("lock: locking twice in one thread prints and aborts") {

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/pool_body.hpp"
 #include "support/pools.hpp"
 
 using lagoon::OnDeath;
@@ -422,9 +423,15 @@ TEST_CASE("pool hooks: try forms run no hook") {
     const std::uint64_t truth = support::truth_of(room->items, 0);
     support::set_truth(room->items, 0,
                        word::next_dirty(truth, lagoon::detail::DirtyReason::borrower_died));
+    lagoon::detail::hints_of(support::body_of(room->items), lagoon::detail::Hint::dirty).set(0);
     CHECK_FALSE(room->items.try_acquire());
     CHECK(room->items.try_acquire_n(1).empty());
+    CHECK(room->items.try_acquire_or_create([](Item&) {}).index() == 1);
     CHECK(checked == 0);
+    // The others do, before they wait.
+    auto other = room->items.acquire();
+    CHECK(room->items.acquire());
+    CHECK(checked == 1);
 }
 
 TEST_CASE("pool hooks: hooks belong to a process, not to the arena") {

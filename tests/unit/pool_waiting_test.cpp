@@ -2,11 +2,6 @@
 // One piece although long: the cases share their waiters.
 #include <lagoon/lagoon.hpp>
 
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +9,6 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
-#include <cstddef>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -22,12 +16,14 @@
 
 #include "runtime/pool_body.hpp"
 #include "support/pools.hpp"
+#include "support/system_calls.hpp"
 
 using namespace std::chrono_literals;
 using lagoon::Outcome;
 using support::Child;
 using support::SlotState;
 using support::unique_name;
+using support::without_system_calls;
 namespace word = lagoon::detail::word;
 
 namespace {
@@ -479,34 +475,6 @@ TEST_CASE("pool waiting: threads that share the process's lane all wait and all 
     CHECK(room->items.stats().waiting == 0);
 }
 
-namespace {
-
-/// From here on the first system call but write and exit_group kills this process.
-bool forbid_system_calls() {
-    std::vector<sock_filter> filter{
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-    };
-    const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-/// Runs `body` where system calls kill, in a process without other threads' help.
-template <class Body>
-support::Ended without_system_calls(Body&& body) {
-    return support::in_child([&] {
-        body();  // once, to warm up: lanes, caches, pages
-        if (!forbid_system_calls()) return 1;
-        body();
-        return 0;
-    });
-}
-
-}  // namespace
-
 TEST_CASE("pool waiting: a million acquisitions and returns make no system call") {
     if (support::under_asan) {
         return support::skip("pool waiting: a million acquisitions and returns",
@@ -515,7 +483,7 @@ TEST_CASE("pool waiting: a million acquisitions and returns make no system call"
     auto room = make_full_room(100);
     const int pairs = support::under_tsan ? 100'000 : 1'000'000;
     // A filter that can fail: the first call of any kind kills.
-    REQUIRE(without_system_calls([] { (void)::getppid(); }) == support::killed_by(SIGSYS));
+    REQUIRE(without_system_calls([] { (void)::getppid(); }) == support::killed_by_a_call);
     SECTION("of one's own slot again") {
         CHECK(without_system_calls([&] {
                   for (int i = 0; i < pairs; ++i) {

@@ -85,7 +85,15 @@ public:
         return level_[0][leaf].load(std::memory_order_relaxed);
     }
 
-    /// The first leaf at or after `from` that has a bit set, or no_index.
+    /// The first leaf at or after `from` that has a bit set, or no_index, found without the levels
+    /// above: sure to see every bit whose setter has returned.
+    [[nodiscard]] std::uint64_t next_leaf_surely(std::uint64_t from) const noexcept {
+        while (from < count_[0] && leaf(from) == 0) ++from;
+        return from < count_[0] ? from : no_index;
+    }
+
+    /// The same by the levels above, a few words in all. While another thread clears the last bit
+    /// of a word, a bit set there meanwhile may be out of sight until that thread has looked again.
     [[nodiscard]] std::uint64_t next_leaf(std::uint64_t from) noexcept {
         std::uint32_t l = 0;
         std::uint64_t at = from;

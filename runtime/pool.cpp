@@ -100,8 +100,11 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
     return taken;
 }
 
-Taken search_hints(PoolBody& body, PoolCache& cache) noexcept {
+Taken search_hints(PoolBody& body, PoolCache& cache, bool surely) noexcept {
     HintTree hints = hints_of(body, Hint::free);
+    const auto next_leaf = [&](std::uint64_t first) {
+        return surely ? hints.next_leaf_surely(first) : hints.next_leaf(first);
+    };
     const std::uint64_t leaves = (body.capacity + 63) / 64;
     // What was freed last, by whomever: it is the warmest, and most probably idle.
     const std::uint64_t recent = read(body.last_freed);
@@ -118,11 +121,11 @@ Taken search_hints(PoolBody& body, PoolCache& cache) noexcept {
     std::array<StaleLeaf, stale_batch> stale;
     std::size_t stale_count = 0;
     bool wrapped = false;
-    for (std::uint64_t leaf = hints.next_leaf(from);; leaf = hints.next_leaf(leaf + 1)) {
+    for (std::uint64_t leaf = next_leaf(from);; leaf = next_leaf(leaf + 1)) {
         if (leaf == no_index) {
             if (wrapped || from == 0) break;
             wrapped = true;
-            leaf = hints.next_leaf(0);
+            leaf = next_leaf(0);
             if (leaf == no_index) break;
         }
         if (wrapped && leaf >= from) break;
@@ -163,14 +166,19 @@ void count_acquired(PoolCache& cache) noexcept {
     cache.acquired->store(before + 1, std::memory_order_relaxed);
 }
 
-Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept {
+Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
     Taken taken = recall(body, cache);
-    if (taken.word == 0) taken = search_hints(body, cache);
-    // One leaf's slots are looked at one by one; with more, the hints are exact up to releases
-    // that have not returned yet.
-    if (taken.word == 0 && (every || body.capacity <= 64)) taken = search_truth(body, cache);
+    if (taken.word == 0) taken = search_hints(body, cache, false);
+    // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
+    // that have not returned yet, and few enough to be looked at up to one word of the next level.
+    if (taken.word == 0 && (effort == Effort::slots || body.capacity <= 64)) {
+        return search_truth(body, cache);
+    }
+    if (taken.word == 0 && (effort == Effort::leaves || body.capacity <= 64 * 64)) {
+        return search_hints(body, cache, true);
+    }
     return taken;
 }
 
@@ -195,8 +203,7 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
         return not_taken(Outcome::at_capacity);
     };
     HintTree hints = hints_of(body, Hint::empty);
-    for (std::uint64_t leaf = hints.next_leaf(0); leaf != no_index;
-         leaf = hints.next_leaf(leaf + 1)) {
+    const auto claim_in = [&](std::uint64_t leaf) {
         for (std::uint64_t bits = hints.leaf(leaf); bits != 0; bits &= bits - 1) {
             const std::uint64_t bit = bits & ~(bits - 1);
             const std::uint64_t index =
@@ -208,6 +215,12 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
             // Emptied since we looked, and its bit was set before we cleared it?
             if (word::state(truth_of(body, index)) == SlotState::empty) hints.set(index);
         }
+        return not_taken(Outcome::at_capacity);
+    };
+    for (std::uint64_t leaf = hints.next_leaf(0); leaf != no_index;
+         leaf = hints.next_leaf(leaf + 1)) {
+        const Taken taken = claim_in(leaf);
+        if (taken.word != 0) return taken;
     }
     for (std::uint64_t next = read(body.virgin); next < body.capacity;) {
         const Taken taken = claim(next);
@@ -216,6 +229,11 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
                                                 std::memory_order_relaxed)) {
             ++next;
         }
+        if (taken.word != 0) return taken;
+    }
+    for (std::uint64_t leaf = hints.next_leaf_surely(0); leaf != no_index;
+         leaf = hints.next_leaf_surely(leaf + 1)) {
+        const Taken taken = claim_in(leaf);
         if (taken.word != 0) return taken;
     }
     return not_taken(Outcome::at_capacity);
@@ -243,7 +261,9 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
     }
 }
 
-Taken pool_try_acquire(PoolObject& pool) noexcept { return take_idle(pool, cache_of(pool), false); }
+Taken pool_try_acquire(PoolObject& pool) noexcept {
+    return take_idle(pool, cache_of(pool), Effort::hints);
+}
 
 void pool_require_held(Taken taken, std::uint64_t found) noexcept {
     if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) return;

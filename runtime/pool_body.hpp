@@ -66,8 +66,11 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
                       const std::byte* base) noexcept;
 
 // pool.cpp
-/// An idle slot by memory or hints; `every` looks at every slot's word before it says none.
-Taken take_idle(PoolObject& pool, PoolCache& cache, bool every) noexcept;
+/// What is looked at before it is said that no slot is idle: the tree of hints, all its leaves, or
+/// every slot's word.
+enum class Effort { hints, leaves, slots };
+/// An idle slot by memory or hints.
+Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept;
 /// EMPTY to BUILDING.
 Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept;
 /// A slot just became FREE: hint bit, then whoever waits. In a closed pool the resource is shut

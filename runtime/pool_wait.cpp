@@ -92,6 +92,11 @@ void wake_some(PoolObject& pool, int sleepers) noexcept {
     if (attachment != nullptr) drop_stale_demand(body, *attachment);
 }
 
+/// Before a sleep; after a cap or a death it is every slot in any pool.
+Effort effort_of(const PoolBody& body) noexcept {
+    return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
+}
+
 std::uint64_t demand_of(const PoolBody& body) noexcept {
     // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
     return body.demand.load(std::memory_order_seq_cst);
@@ -196,7 +201,7 @@ public:
           patience_{patience} {}
 
     Taken run() {
-        Taken taken = try_once(false);
+        Taken taken = try_once(Effort::hints);
         if (is_final(taken)) return taken;
         if (patience_.deadline <= std::chrono::steady_clock::now()) return give_up(taken);
         if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled);
@@ -204,7 +209,7 @@ public:
         for (int i = 0; i < spins; ++i) {
             cpu_relax();
             if (i % 20 == 19) {
-                taken = take_idle(pool_, cache_, false);
+                taken = take_idle(pool_, cache_, Effort::hints);
                 if (is_final(taken)) return taken;
             }
         }
@@ -225,15 +230,15 @@ private:
         return not_taken(Outcome::timed_out);
     }
 
-    Taken try_once(bool every) {
-        Taken taken = take_idle(pool_, cache_, every);
+    Taken try_once(Effort effort) {
+        Taken taken = take_idle(pool_, cache_, effort);
         if (is_final(taken)) return taken;
         if (want_ == Want::idle_or_building) {
             const Taken place = take_empty(body_, cache_.lane);
             if (is_final(place)) return place;
         }
         if (!settle_dirty(pool_, patience_)) return taken;
-        taken = take_idle(pool_, cache_, every);
+        taken = take_idle(pool_, cache_, effort);
         if (!is_final(taken) && want_ == Want::idle_or_building) {
             const Taken place = take_empty(body_, cache_.lane);
             if (is_final(place)) return place;
@@ -251,7 +256,7 @@ private:
             const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
             announce_wait(body_, lane_);
             heavy_fence();
-            taken = try_once(woken != Woken::event || body_.capacity <= full_scan_slots);
+            taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
             if (sleeper.stop_requested()) {
                 taken = not_taken(Outcome::cancelled);
@@ -353,7 +358,7 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
             announce_wait(body, lane);
             heavy_fence();
             while (got < wanted) {
-                taken[got] = take_idle(pool, cache, body.capacity <= full_scan_slots);
+                taken[got] = take_idle(pool, cache, effort_of(body));
                 if (taken[got].word == 0) break;
                 ++got;
             }

@@ -2,6 +2,7 @@
 #include "runtime/hints.hpp"
 
 #include <atomic>
+#include <barrier>
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <memory>
@@ -52,11 +53,16 @@ private:
     std::uint64_t state_;
 };
 
-/// Does a search from the beginning come past the leaf?
-bool reaches(HintTree& hints, std::uint64_t leaf) {
-    std::uint64_t at = hints.next_leaf(0);
-    while (at < leaf) at = hints.next_leaf(at + 1);
-    return at == leaf;
+/// So that two threads begin at one moment, and get on where there is one processor only.
+template <class Predicate>
+void spin_until(Predicate&& holds) {
+    for (int i = 0; !holds(); ++i) {
+        if (i < 1000) {
+            lagoon::detail::cpu_relax();
+        } else {
+            std::this_thread::yield();
+        }
+    }
 }
 
 }  // namespace
@@ -96,6 +102,7 @@ TEST_CASE("hints: it finds exactly what is set, in every size") {
             const auto next = reference.lower_bound(from * 64);
             const std::uint64_t leaf = next == reference.end() ? no_index : *next / 64;
             differences += hints.next_leaf(from) == leaf ? 0 : 1;
+            differences += hints.next_leaf_surely(from) == leaf ? 0 : 1;
         }
         CHECK(differences == 0);
         CHECK(tree.found() == reference);
@@ -114,39 +121,70 @@ TEST_CASE("hints: several bits of a leaf are cleared at once") {
     CHECK(tree.found() == std::set<std::uint64_t>{9999});
 }
 
-TEST_CASE("hints: a bit whose setter has returned is found, whoever clears beside it") {
-    // Each thread owns every fourth slot: what it has set it must find, or a slot would be lost.
+TEST_CASE("hints: the leaves show every bit whose setter has returned, whoever clears beside it") {
+    // Each thread owns some slots of the same leaf: what it has set it must find, or a slot would
+    // be lost. And when all are done, the tree shows what the leaves do.
     constexpr std::uint64_t slots = 64 * 64 * 2 + 7;
+    constexpr int rounds = 3000;
     const Tree tree{slots};
     std::atomic<int> lost{0};
-    std::atomic<int> ready{0};
-    std::vector<std::thread> threads;
+    std::atomic<int> differences{0};
     std::vector<std::set<std::uint64_t>> left(4);
+    std::barrier done{4, [&]() noexcept {
+                          std::set<std::uint64_t> all;
+                          for (const auto& mine : left) all.insert(mine.begin(), mine.end());
+                          if (tree.found() != all) ++differences;
+                      }};
+    std::vector<std::thread> threads;
     for (std::uint64_t t = 0; t < 4; ++t) {
         threads.emplace_back([&, t] {
             HintTree hints = tree.hints();
             Random random{t + 1};
-            for (++ready; ready < 4;) std::this_thread::yield();
-            for (int step = 0; step < 1'000'000; ++step) {
-                // Few leaves, so that words empty and fill all the time.
+            for (int step = 0; step < rounds * 100; ++step) {
                 const std::uint64_t leaf = random.below(8) == 0 ? 126 : 63;
                 const std::uint64_t index = leaf * 64 + t;
-                if (index >= slots) continue;
                 if (random.below(2) == 0) {
                     hints.set(index);
                     left[t].insert(index);
-                    if (!hints.test(index) || !reaches(hints, index / 64)) ++lost;
+                    if (!hints.test(index) || hints.next_leaf_surely(leaf) != leaf) ++lost;
                 } else {
-                    hints.clear(index / 64, std::uint64_t{1} << (index % 64));
+                    hints.clear(leaf, std::uint64_t{1} << (index % 64));
                     left[t].erase(index);
                     if (hints.test(index)) ++lost;
                 }
+                if (step % 100 == 99) done.arrive_and_wait();
             }
         });
     }
     for (auto& thread : threads) thread.join();
     CHECK(lost == 0);
-    std::set<std::uint64_t> all;
-    for (const auto& mine : left) all.insert(mine.begin(), mine.end());
-    CHECK(tree.found() == all);
+    CHECK(differences == 0);
+}
+
+TEST_CASE("hints: the last bit is cleared while another is set, and the tree finds the other") {
+    const Tree tree{64 * 64 * 2};
+    HintTree hints = tree.hints();
+    constexpr int rounds = 100'000;
+    std::atomic<int> turn{0};
+    std::atomic<int> cleared{0};
+    std::thread clearer{[&] {
+        HintTree mine = tree.hints();
+        for (int round = 1; round <= rounds; ++round) {
+            spin_until([&] { return turn.load() >= round; });
+            mine.clear(70, 1);
+            cleared.store(round);
+        }
+    }};
+    int lost = 0;
+    for (int round = 1; round <= rounds; ++round) {
+        hints.set(70 * 64);
+        turn.store(round);
+        for (int i = round % 16; i > 0; --i) lagoon::detail::cpu_relax();
+        hints.set(70 * 64 + 1);
+        spin_until([&] { return cleared.load() >= round; });
+        lost += hints.next_leaf(0) == 70 ? 0 : 1;
+        hints.clear(70, 2);
+    }
+    clearer.join();
+    CHECK(lost == 0);
 }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include <lagoon/error.hpp>
 
@@ -177,8 +176,8 @@ Attachment& build(const Request& request) {
                 Errc::bad_layout,
                 request.what + ": the struct's constructor is not deterministic: " + error.what()};
         }
-        std::memcpy(base + plan.directory_offset, ours.data(),
-                    ours.size() * sizeof(DirectoryEntry));
+        std::copy(ours.begin(), ours.end(),
+                  reinterpret_cast<DirectoryEntry*>(base + plan.directory_offset));
         header.checksum = checksum_of(header, ours.data());
         if (request.root.on_create) request.root.on_create(attachment->root());
     } catch (...) {

@@ -75,7 +75,12 @@ Ended in_copy(Way way, Body&& body) {
     return wait_for(pid);
 }
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+// A sanitizer has locks of its own, which only fork puts in order for the child.
+Way each_way() { return Way::fork; }
+#else
 Way each_way() { return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone); }
+#endif
 
 std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
 
@@ -312,7 +317,8 @@ TEST_CASE("fork: a grandchild takes part, too, and every generation is a member 
 }
 
 TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork][process]") {
-    const auto way = each_way();
+    // Calls that skip glibc's handlers may leave malloc locked in the child of many threads.
+    const auto way = Way::fork;
     INFO(name_of(way));
     const auto name = unique_name("fork");
     const auto desk = Arena<Desk>::create(name);

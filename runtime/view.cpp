@@ -247,9 +247,10 @@ DirectoryEntry describe(std::string_view name, std::uint64_t bytes, std::uint64_
     type.align = align;
     type.construct = [&](void* where) { construct(where, text.c_str()); };
     Construction scratch{type, 1};
-    scratch.run("'" + std::string{name} + "'");
+    const std::string quoted = std::string{"'"}.append(name).append("'");
+    scratch.run(quoted);
     if (scratch.directory().size() != 1) {
-        throw Error{Errc::bad_layout, "'" + std::string{name} + "' is not a single member"};
+        throw Error{Errc::bad_layout, quoted + " is not a single member"};
     }
     DirectoryEntry entry = scratch.directory().front();
     copy_text(entry.name.data(), entry.name.size(), name);

@@ -83,23 +83,10 @@ Way each_way() { return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone); }
 #endif
 
 #ifdef __SANITIZE_THREAD__
-// The sanitizer has locks of its own, which only fork puts in order for the child, and takes a
-// child's keeper for its parent's.
-constexpr bool other_ways = false;
-constexpr bool keepers = false;
+constexpr bool follows_threads_of_a_child = false;
 #else
-constexpr bool other_ways = true;
-constexpr bool keepers = true;
+constexpr bool follows_threads_of_a_child = true;
 #endif
-
-Way each_way() {
-    if (!other_ways) return Way::fork;
-    return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone);
-}
-
-Arena<Desk> make_desk(const std::string& name) {
-    return Arena<Desk>::create(name, {.keeper = keepers});
-}
 constexpr const char* cannot_follow = "thread sanitizer cannot follow a forked child's keeper";
 
 std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
@@ -111,7 +98,7 @@ TEST_CASE("fork: a child holds nothing until its first use, which attaches it af
     const auto way = each_way();
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const std::uint32_t own_member = lagoon::detail::lane_of(&desk.root()).member;
     const std::uint32_t own_lane = lagoon::detail::lane_of(&desk.root()).lane;
@@ -142,7 +129,7 @@ TEST_CASE("fork: a lease of the parent's is not the child's to give back", "[for
     const auto way = each_way();
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     REQUIRE(desk->pool.add(2));
     auto lease = desk->pool.acquire();
@@ -176,7 +163,7 @@ TEST_CASE("fork: a lease of the parent's is not the child's to give back", "[for
 TEST_CASE("fork: a child may take what its parent gives back, and the reverse", "[fork][process]") {
     const auto way = each_way();
     INFO(name_of(way));
-    const auto desk = make_desk(unique_name("fork"));
+    const auto desk = Arena<Desk>::create(unique_name("fork"));
     REQUIRE(desk->pool.add(1));
     desk->pool.acquire().give_back();  // this thread remembers the slot
     const Flag step;
@@ -207,7 +194,7 @@ TEST_CASE("fork: a parent's death is noticed although its child lives", "[fork][
     const auto way = each_way();
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     Shared<std::atomic<pid_t>> grandchild;
     const bool attached = GENERATE(false, true);
@@ -240,7 +227,7 @@ TEST_CASE("fork: a child's handles are foreign, and a creator's copy never remov
     const auto way = each_way();
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    auto desk = make_desk(name);
+    auto desk = Arena<Desk>::create(name);
     SECTION("destroyed unused") {
         REQUIRE(in_copy(way, [&] {
                     { const auto copy = std::move(desk); }
@@ -281,7 +268,7 @@ TEST_CASE("fork: a child's handles are foreign, and a creator's copy never remov
     }
     REQUIRE(exists(file_of(name)));
     REQUIRE(members_of(name) == 1);
-    REQUIRE(code_of([&] { return make_desk(name); }) == lagoon::Errc::name_taken);
+    REQUIRE(code_of([&] { return Arena<Desk>::create(name); }) == lagoon::Errc::name_taken);
     desk.close();
     REQUIRE_FALSE(exists(file_of(name)));
 }
@@ -292,7 +279,7 @@ TEST_CASE("fork: a child that is the last one left takes the name along", "[fork
     INFO(name_of(way));
     const auto name = unique_name("fork");
     const Flag step;
-    auto desk = make_desk(name);
+    auto desk = Arena<Desk>::create(name);
     const pid_t pid = copy_process(way);
     if (pid == 0) {
         support::end_with([&] {
@@ -315,7 +302,7 @@ TEST_CASE("fork: a grandchild takes part, too, and every generation is a member 
     const auto way = each_way();
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     REQUIRE(desk->pool.add(2));
     REQUIRE(desk->pool.add(3));
@@ -344,7 +331,7 @@ TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork]
     const auto way = Way::fork;
     INFO(name_of(way));
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     for (int i = 0; i < 4; ++i) REQUIRE(desk->pool.add(i));
     std::atomic<bool> stop{false};
     std::vector<std::thread> crew;
@@ -422,7 +409,7 @@ TEST_CASE("fork: a child forked while an arena's gate is held does not keep it",
 TEST_CASE("fork: a process started by posix_spawn or vfork leaves its parent alone",
           "[fork][process]") {
     const auto name = unique_name("fork");
-    const auto desk = make_desk(name);
+    const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     auto lease = desk->pool.acquire();
     REQUIRE(std::system("true") == 0);
@@ -433,9 +420,9 @@ TEST_CASE("fork: a process started by posix_spawn or vfork leaves its parent alo
 }
 
 TEST_CASE("fork: Local is empty in a child", "[fork][process]") {
-    const auto way = Way::fork;  // after the others not even malloc works in such a child
+    const auto way = each_way();
     INFO(name_of(way));
-    const auto desk = make_desk(unique_name("fork"));
+    const auto desk = Arena<Desk>::create(unique_name("fork"));
     REQUIRE(desk->pool.add(1));
     lagoon::Local<int> local;
     int built = 0;

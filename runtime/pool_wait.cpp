@@ -251,9 +251,13 @@ private:
         count(body_.waits);
         Woken woken = Woken::event;
         Taken taken = not_taken(Outcome::timed_out);
+        bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
+        std::uint32_t slept_on = 0;
         for (;;) {
             // D2 acquire load <- D4, E1: read before the mark.
             const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
+            unasked = woken == Woken::cap && seen == slept_on;
+            slept_on = seen;
             announce_wait(body_, lane_);
             heavy_fence();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
@@ -272,7 +276,7 @@ private:
         }
         withdraw_wait(body_, lane_);
         if (taken.word != 0) {
-            if (woken == Woken::cap) count(body_.late_wakes);
+            if (unasked) count(body_.late_wakes);
         } else {
             // The wake-up that we may have been given is somebody else's now.
             wake_for_place(pool_);

@@ -121,7 +121,7 @@ struct PoolStats {
     std::uint64_t hooks_missing = 0;  ///< times a slot was left DIRTY for want of a hook
     std::uint64_t waits = 0;          ///< acquisitions that slept at least once
     std::uint64_t timed_out = 0;
-    std::uint64_t late_wakes = 0;  ///< found something after a sleep that nobody ended
+    std::uint64_t late_wakes = 0;  ///< found after a sleep that nobody ended or tried to end
 
     /// Acquisitions that found a resource instead of making one.
     [[nodiscard]] std::uint64_t reused() const noexcept {

@@ -327,6 +327,10 @@ TEST_CASE("fork: a grandchild takes part, too, and every generation is a member 
 }
 
 TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork][process]") {
+#ifdef __SANITIZE_ADDRESS__
+    return support::skip("fork: while others work",
+                         "address sanitizer's allocator may stay locked in such a child");
+#endif
     // Calls that skip glibc's handlers may leave malloc locked in the child of many threads.
     const auto way = Way::fork;
     INFO(name_of(way));

@@ -477,18 +477,20 @@ TEST_CASE("value: it makes a system call only to wake who waits") {
         Child child{[&] {
             const auto mine = Arena::open(room.name());
             change(true);
-            go.wait();
+            go.raise(1);
+            go.wait(2);
             if (!support::forbid_system_calls()) return 1;
             change(false);
             return 0;
         }};
+        go.wait(1);  // from here on nobody but the waiter marks, and nobody clears the mark
         std::thread waiter{[&] { (void)value.wait(changed); }};
         support::wait_until([&] {
             // W6 seq_cst load, no pair: only looked at.
             return core_of(value).waiters.load(std::memory_order_seq_cst) != 0;
         });
         std::this_thread::sleep_for(2ms);
-        go.raise();
+        go.raise(2);
         const bool woke = child.wait() == support::killed_by_a_call;
         waiter.join();
         return woke;

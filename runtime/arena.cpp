@@ -248,25 +248,33 @@ Attachment* attach(OpenMode mode, std::string_view name, const ArenaOptions& opt
     return attachment;
 }
 
-void shut_down(Attachment* attachment, ShutDown mode) {
+Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patience) {
     ensure_member(attachment);
-    attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        shut_down_pool(*reinterpret_cast<PoolObject*>(object), mode);
-    });
+    const auto each_pool = [&](auto&& act) {
+        attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+            act(*reinterpret_cast<PoolObject*>(object));
+        });
+    };
+    // Everything is closed and everybody told before anything is waited for: who has to give back
+    // here may be waiting there.
+    each_pool([](PoolObject& pool) { pool_close(pool); });
     // Q1 release store -> Q2, E4.
     attachment->header->state.store(1, std::memory_order_release);
     (void)repair_the_dead(*attachment);
-    attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        pool_clear(*reinterpret_cast<PoolObject*>(object));
-    });
     attachment->for_each(Kind::lock, [](const DirectoryEntry&, std::byte* object) {
         wake_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object));
     });
     attachment->for_each(Kind::value, [](const DirectoryEntry&, std::byte* object) {
         wake(reinterpret_cast<ValueCore*>(object)->event, everybody);
     });
+    Outcome outcome = Outcome::ok;
+    each_pool([&](PoolObject& pool) {
+        if (mode == ShutDown::drain && outcome == Outcome::ok) outcome = drain_pool(pool, patience);
+        pool_clear(pool);
+    });
     const int fd = sound_fd(*attachment);
     if (fd >= 0) (void)remove_name(attachment->path, fd, true, "arena '" + attachment->name + "'");
+    return outcome;
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -102,6 +102,11 @@ void add_handle(Attachment* attachment) noexcept {
 
 namespace {
 
+std::uint32_t sleepers_of(const Attachment& attachment) noexcept {
+    // X5 acquire load <- X6.
+    return attachment.sleepers.load(std::memory_order_acquire);
+}
+
 /// Does leaving perhaps take the name along?
 bool owns_a_name(Attachment& attachment) {
     // B7 acquire load <- B6.
@@ -163,6 +168,13 @@ void close_handle(Attachment* attachment) {
                                 std::to_string(leases) + " leases; give them back first",
                             0, leases};
             }
+            if (const std::uint32_t sleepers = sleepers_of(*attachment); sleepers > 0) {
+                throw Error{Errc::busy,
+                            "arena '" + attachment->name +
+                                "' cannot be closed: " + std::to_string(sleepers) +
+                                " threads of this process wait in it; let them finish, stop them "
+                                "by their stop tokens, or shut the arena down first"};
+            }
             detach(*attachment, gated);
         }
         --attachment->handles;
@@ -173,9 +185,10 @@ void drop_handle(Attachment* attachment) noexcept {
     try {
         (void)process_epoch();
         with_gate_for_last(*attachment, [&](bool gated) {
-            // With leases out the process stays attached without a handle; whoever opens the
-            // arena again can be the last one then.
-            const bool last = attachment->handles == 1 && leases_held(*attachment) == 0;
+            // With leases out, or threads that wait, the process stays attached without a handle;
+            // whoever opens the arena again can be the last one then.
+            const bool last = attachment->handles == 1 && leases_held(*attachment) == 0 &&
+                              sleepers_of(*attachment) == 0;
             if (last) detach(*attachment, gated);
             --attachment->handles;
         });
@@ -215,9 +228,11 @@ Reaped reap(Attachment* attachment) {
 }
 
 void throw_closed(std::string_view name) {
-    throw Error{Errc::closed, name.empty() ? std::string{"this arena handle was closed or moved "
-                                                         "from"}
-                                           : "arena '" + std::string{name} + "' is closed"};
+    const std::string what = name.empty()
+                                 ? "an Arena handle is used that was closed, moved from or "
+                                   "never opened"
+                                 : "arena '" + std::string{name} + "' is closed";
+    throw Error{Errc::closed, what + "; open it again by its name"};
 }
 
 void throw_out_of_range(const void* object, std::uint64_t index, std::uint64_t size) {
@@ -230,7 +245,8 @@ void throw_out_of_range(const void* object, std::uint64_t index, std::uint64_t s
         });
     }
     throw Error{Errc::out_of_range, what + ": index " + std::to_string(index) + " of " +
-                                        std::to_string(size) + " elements"};
+                                        std::to_string(size) + " elements; the last one is " +
+                                        (size == 0 ? "none" : std::to_string(size - 1))};
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -50,6 +50,7 @@ struct Attachment {
 
     LaneView shared_lane{};  // for threads that find no lane; not wiped, checked by the epoch
     Atomic<std::uint32_t> shared_waiters{0};
+    Atomic<std::uint32_t> sleepers{0};  // this process's threads that wait for something here
 
     std::map<std::uint64_t, std::unique_ptr<PoolPrivate>> pools;  // by the pool's offset
 

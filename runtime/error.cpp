@@ -106,7 +106,8 @@ void contract_failure(const char* format, ...) noexcept {
 
 void negative_count(std::int64_t found) {
     throw Error{Errc::invalid_argument,
-                "a count cannot be negative: found " + std::to_string(found)};
+                "an extent, capacity or count of " + std::to_string(found) +
+                    " was given to a member or an option; it must be 0 or more"};
 }
 
 }  // namespace detail

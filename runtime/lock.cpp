@@ -92,8 +92,9 @@ Lock::Lock(const char* name, LockOptions options) : strict_owner_{options.strict
                                    .object_bytes = sizeof(Lock)});
 }
 
-Locked Lock::try_lock() noexcept {
-    const detail::LaneView& lane = detail::lane_of(this);
+Locked Lock::try_lock() noexcept { return try_lock_as(detail::lane_of(this)); }
+
+Locked Lock::try_lock_as(const detail::LaneView& lane) noexcept {
     // L4 relaxed load, no pair: a guess for L1.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while ((word & locked_bit) == 0) {
@@ -103,20 +104,23 @@ Locked Lock::try_lock() noexcept {
             return {Outcome::ok, (word & dirty_bit) != 0};
         }
     }
-    if (!lane.shared && lane_in(word) == lane.lane) {
-        detail::contract_failure(
-            "a lock is locked twice by one thread, which would wait for "
-            "itself");
-    }
     return {Outcome::would_block, false};
 }
 
 Locked Lock::lock_patiently(const detail::Patience& patience) {
+    const detail::LaneView& lane = detail::lane_of(this);
+    const bool limited = patience.deadline != detail::for_ever || patience.stop.stop_possible();
     for (int i = 0; i < spins; ++i) {
-        if (const Locked locked = try_lock()) return locked;
+        if (const Locked locked = try_lock_as(lane)) return locked;
+        // L4 relaxed load, no pair: what this thread itself has written.
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        if (!limited && !lane.shared && (word & locked_bit) != 0 && lane_in(word) == lane.lane) {
+            detail::contract_failure(
+                "a lock is locked twice by one thread, which would wait for "
+                "itself for ever");
+        }
         detail::cpu_relax();
     }
-    const detail::LaneView& lane = detail::lane_of(this);
     // A stop request counts as one change more; a carry out of the half that is lost is no loss.
     detail::Sleeper sleeper{this, futex_half(word_), patience,
                             static_cast<std::uint32_t>(one_change)};
@@ -132,7 +136,6 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
             }
             continue;
         }
-        const bool limited = patience.deadline != detail::for_ever || patience.stop.stop_possible();
         if (limited && sleeper.arena_closed()) return {Outcome::closed, false};
         if (sleeper.stop_requested()) return give_up(Outcome::cancelled);
         if (sleeper.expired()) return give_up(Outcome::timed_out);

@@ -377,16 +377,17 @@ void pool_close(PoolObject& pool) {
     wake(body.event, everybody);
 }
 
-void shut_down_pool(PoolObject& pool, ShutDown mode) {
+Outcome drain_pool(PoolObject& pool, const Patience& patience) {
     PoolBody& body = body_of(pool);
-    pool_close(pool);
-    if (mode == ShutDown::now) return;
-    const Patience patience;
     Sleeper sleeper{&pool, body.event, patience};
     for (;;) {
         // D2 acquire load <- D4, E1: every release of a closed pool moves it.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
-        if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) return;
+        if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) {
+            return Outcome::ok;
+        }
+        if (sleeper.stop_requested()) return Outcome::cancelled;
+        if (sleeper.expired()) return Outcome::timed_out;
         sleeper.sleep(seen);
     }
 }

@@ -36,6 +36,7 @@ struct Ordinary {
     std::uint64_t epochs = 0;
 };
 constinit Ordinary ordinary;
+constinit const Atomic<std::uint64_t> no_epoch{0};
 constinit Atomic<std::uint32_t> started{0};  // 1 while one thread sets up, 2 afterwards
 
 std::byte* map_wiped(std::size_t bytes) {
@@ -88,6 +89,7 @@ Control& control() {
             try {
                 std::byte* region = map_wiped(region_bytes);
                 ordinary.control = reinterpret_cast<Control*>(region);
+                epoch_of_process = &ordinary.control->epoch;
                 ordinary.next = region + round_up(sizeof(Control), granule);
                 ordinary.end = region + region_bytes;
                 ::pthread_atfork(&before_fork, &after_fork_in_parent, nullptr);
@@ -118,6 +120,8 @@ void begin_epoch(Control& wiped) noexcept {
 }
 
 }  // namespace
+
+constinit const Atomic<std::uint64_t>* epoch_of_process = &no_epoch;
 
 ProcessLock::ProcessLock() noexcept { lock_mutex(control().mutex); }
 ProcessLock::~ProcessLock() { unlock_mutex(ordinary.control->mutex); }

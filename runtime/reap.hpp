@@ -50,8 +50,8 @@ bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
 /// An exiting thread's lock becomes its process's.
 void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32_t to) noexcept;
 bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept;
-/// Closes the pool; with drain it waits until all is given back first.
-void shut_down_pool(PoolObject& pool, ShutDown mode);
+/// Waits until all of a closed pool is given back: ok, timed_out or cancelled.
+Outcome drain_pool(PoolObject& pool, const Patience& patience);
 
 /// Wakes everybody who waits for anything.
 void wake_pool(PoolObject& pool) noexcept;

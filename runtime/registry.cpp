@@ -94,7 +94,8 @@ Attachment* new_attachment() {
     const std::uint32_t place = registered.load(std::memory_order_relaxed);
     if (place == registry_size) {
         throw Error{Errc::too_many_objects, "this process has " + std::to_string(registry_size) +
-                                                " arenas open; close some"};
+                                                " arenas open, and cannot have more; close "
+                                                "some first"};
     }
     auto* fresh = new Attachment;
     // G9 relaxed store, no pair: published by G2.
@@ -152,6 +153,8 @@ void make_attachments_foreign() noexcept {
         attachment.prefaulted = false;  // fork copies no page tables of shared mappings
         // X1 relaxed store, no pair: the waiters are the parent's.
         attachment.shared_waiters.store(0, std::memory_order_relaxed);
+        // X1 relaxed store, no pair: so are the sleepers.
+        attachment.sleepers.store(0, std::memory_order_relaxed);
         return false;
     });
 }

@@ -179,6 +179,7 @@ void* ArenaView::find_checked(std::string_view name, const DirectoryEntry& expec
 }
 
 std::vector<ArenaListing> list_arenas(const std::string& directory) {
+    require_started_properly();
     const std::string where = arena_directory(directory);
     std::vector<ArenaListing> all;
     const std::unique_ptr<DIR, int (*)(DIR*)> entries{::opendir(where.c_str()), &::closedir};

@@ -40,9 +40,16 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
       event_{event},
       patience_{patience},
       poke_{patience.stop, Poke{&event, step}},
-      cap_ns_{first_cap_ns} {}
+      cap_ns_{first_cap_ns} {
+    // X4 relaxed RMW, no pair: whoever closes the arena while another thread comes to it has
+    // broken a contract; this tells of those who are there.
+    attachment_->sleepers.fetch_add(1, std::memory_order_relaxed);
+}
 
-Sleeper::~Sleeper() = default;
+Sleeper::~Sleeper() {
+    // X6 release RMW -> X5: nothing of the mapping is touched by the waiting after it.
+    attachment_->sleepers.fetch_sub(1, std::memory_order_release);
+}
 
 bool Sleeper::expired() const noexcept {
     return patience_.deadline != for_ever && std::chrono::steady_clock::now() >= patience_.deadline;

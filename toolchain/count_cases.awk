@@ -1,6 +1,6 @@
 # count_cases.awk: from CTest's JUnit file, the number of cases passed, failed and skipped.
 # A Catch2 executable counts with its test cases, any other test as one. A case that cannot run on
-# this machine says so by a line `skipped: why`, and counts as skipped instead of passed.
+# this machine says so by a line `skipped: case: why`, and counts as skipped instead of passed.
 
 /<testcase name=/ {
     status = $0
@@ -9,12 +9,13 @@
     good = status == "run"
     bad = status == "fail"
     omitted = status == "disabled"
+    split("", seen)
 }
 /<skipped message="SKIP_RETURN_CODE/ { omitted = 1 }
 /<skipped message=/ && !/SKIP_RETURN_CODE/ { bad = 1 }
 
 { sub(/^[ \t]*<system-out>/, "") }
-/^skipped: /             { ++omitted }
+/^skipped: / && !seen[$0]++ { ++omitted }
 /^All tests passed \(/   { good = number_before("test case") }
 /^test cases: +[0-9]+/   { good = number_before("passed"); bad = number_before("failed") }
 /^No tests ran/          { good = 0 }

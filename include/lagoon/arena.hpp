@@ -106,8 +106,9 @@ public:
     Reaped reap() const { return detail::reap(&attached()); }
 
     /// This handle is done: it throws closed from then on. With the last handle the process
-    /// detaches; references kept from before fault. Throws leases_outstanding, and changes
-    /// nothing, when that last handle's process still holds leases.
+    /// detaches; references kept from before fault. Throws leases_outstanding when that last
+    /// handle's process still holds leases, and busy when another thread of it waits for something
+    /// in the arena; then nothing has changed.
     void close() {
         detail::close_handle(&attached());
         attachment_ = nullptr;
@@ -115,8 +116,19 @@ public:
     }
 
     /// Ends the arena for everybody: waiters return closed, idle resources go through destroy,
-    /// the name goes.
-    void shut_down(ShutDown mode = ShutDown::now) { detail::shut_down(&attached(), mode); }
+    /// the name goes. With drain it waits in between until every lease is given back; when `stop`
+    /// or the deadline ends that wait it says so, and the arena has ended all the same.
+    Outcome shut_down(ShutDown mode = ShutDown::now, std::stop_token stop = {}) {
+        return detail::shut_down(&attached(), mode, {detail::for_ever, std::move(stop)});
+    }
+    Outcome shut_down_until(std::chrono::steady_clock::time_point deadline,
+                            std::stop_token stop = {}) {
+        return detail::shut_down(&attached(), ShutDown::drain, {deadline, std::move(stop)});
+    }
+    template <class Rep, class Period>
+    Outcome shut_down_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {
+        return shut_down_until(detail::deadline_after(duration), std::move(stop));
+    }
 
     /// Gives this process the code that a pool's resources need. Code belongs to a process: once
     /// in each, before its first lease. Defined in pool.hpp.

@@ -89,8 +89,10 @@ template <class T>
 void construct_described(void* where, const char* name) {
     if constexpr (std::is_constructible_v<T, const char*, Count>) {
         ::new (where) T{name, Count{1}};
-    } else if constexpr (requires { typename T::options_type; }) {
-        ::new (where) T{name, typename T::options_type{}};
+    } else if constexpr (requires(typename T::options_type given) { given.capacity; }) {
+        typename T::options_type options;
+        options.capacity = 1;  // the extent is the arena's, and is not compared
+        ::new (where) T{name, options};
     } else {
         ::new (where) T{name};
     }

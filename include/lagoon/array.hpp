@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -75,6 +76,21 @@ public:
             return update([operand](T before) { return static_cast<T>(before - operand); });
         }
     }
+    T fetch_and(T operand) const noexcept requires std::integral<T> {
+        return update([operand](T before) { return static_cast<T>(before & operand); });
+    }
+    T fetch_or(T operand) const noexcept requires std::integral<T> {
+        return update([operand](T before) { return static_cast<T>(before | operand); });
+    }
+    T fetch_xor(T operand) const noexcept requires std::integral<T> {
+        return update([operand](T before) { return static_cast<T>(before ^ operand); });
+    }
+    T fetch_min(T operand) const noexcept requires std::totally_ordered<T> {
+        return update([operand](T before) { return operand < before ? operand : before; });
+    }
+    T fetch_max(T operand) const noexcept requires std::totally_ordered<T> {
+        return update([operand](T before) { return before < operand ? operand : before; });
+    }
     /// Replaces the element by `change(element)` in one step; returns the one before. Repeats
     /// while others succeed in between.
     template <class Change>
@@ -109,6 +125,30 @@ private:
     T* at_;
 };
 
+/// Goes over an array; what it points to is an Element.
+template <class T>
+class ElementIterator {
+public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using reference = Element<T>;
+    using pointer = void;
+    using iterator_category = std::input_iterator_tag;
+
+    ElementIterator() noexcept = default;
+    explicit ElementIterator(T* at) noexcept : at_{at} {}
+    Element<T> operator*() const noexcept { return Element<T>{*at_}; }
+    ElementIterator& operator++() noexcept {
+        ++at_;
+        return *this;
+    }
+    ElementIterator operator++(int) noexcept { return ElementIterator{at_++}; }
+    friend bool operator==(const ElementIterator&, const ElementIterator&) = default;
+
+private:
+    T* at_ = nullptr;
+};
+
 template <class T>
 class alignas(detail::cache_line_bytes) Array {
 public:
@@ -117,6 +157,9 @@ public:
     /// As many elements as `values` has, with these values.
     Array(const char* name, std::initializer_list<T> values)
         : storage_{enter(name, values.size())} {
+        std::copy(values.begin(), values.end(), data());
+    }
+    Array(const char* name, std::span<const T> values) : storage_{enter(name, values.size())} {
         std::copy(values.begin(), values.end(), data());
     }
     Array(const Array&) = delete;
@@ -146,6 +189,14 @@ public:
     [[nodiscard]] std::span<T> span() noexcept { return {data(), size()}; }
     [[nodiscard]] std::span<const T> span() const noexcept {
         return {const_cast<Array*>(this)->data(), size()};
+    }
+
+    /// One element after the other, each as an atomic. Over 8 bytes there is span().
+    [[nodiscard]] ElementIterator<T> begin() const noexcept requires detail::fits_one_word<T> {
+        return ElementIterator<T>{const_cast<Array*>(this)->data()};
+    }
+    [[nodiscard]] ElementIterator<T> end() const noexcept requires detail::fits_one_word<T> {
+        return ElementIterator<T>{const_cast<Array*>(this)->data() + size()};
     }
 
     /// Sets every element, one after the other; not one step for a concurrent reader.

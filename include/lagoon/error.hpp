@@ -26,11 +26,11 @@ enum class Errc {
     bad_layout,             ///< a struct that cannot be an arena's root
     no_space,               ///< the tmpfs or the memory cgroup cannot hold it
     too_many_processes,     ///< every member entry is taken
-    too_many_objects,       ///< more members than the directory can list
+    too_many_objects,       ///< more arenas than one process can have open
     too_large,              ///< a value, text or argument over its limit
     out_of_range,           ///< an index at or past the end
     invalid_argument,       ///< an option that cannot be
-    busy,                   ///< the gate was not free by the deadline
+    busy,                   ///< the gate was not free by the deadline, or threads still wait
     closed,                 ///< this handle, or the arena, was closed
     leases_outstanding,     ///< closing while leases are out; `count()` says how many
     not_found,              ///< no member of this name

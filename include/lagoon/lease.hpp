@@ -54,6 +54,7 @@ public:
     LAGOON_ALWAYS_INLINE T* get() const noexcept {
         if (pool_ == nullptr) [[unlikely]]
             detail::contract_failure("an empty lease is used");
+        require_own();
         return value_;
     }
 
@@ -103,9 +104,16 @@ private:
           taken_{held.taken},
           epoch_{held.epoch} {}
 
-    void require() const noexcept {
+    LAGOON_ALWAYS_INLINE void require() const noexcept {
         if (pool_ == nullptr) [[unlikely]] {
             detail::contract_failure("a lease is given back twice, or was never held");
+        }
+        require_own();
+    }
+    LAGOON_ALWAYS_INLINE void require_own() const noexcept {
+        if (!detail::is_epoch_of_process(epoch_)) [[unlikely]] {
+            detail::contract_failure(
+                "a lease is used that a fork has copied: it is still the parent's");
         }
     }
     LAGOON_ALWAYS_INLINE void release() noexcept {

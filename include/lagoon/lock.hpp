@@ -3,8 +3,10 @@
 //   Shape      one cache line; one 64-bit word names the owner
 //   Progress   lock and unlock are one compare-and-swap each while nobody contends; then a
 //              waiter sleeps in the kernel until the owner unlocks or dies
-//   Errors     locking a lock twice in one thread, or unlocking one that is not locked, prints
-//              and aborts
+//   Errors     lock() by the thread that holds it already, for ever, or unlocking one that is not
+//              locked, prints and aborts; threads that share their process's lane are not told
+//              apart, and wait. shut_down() ends the waits that have a deadline or a stop token;
+//              lock() without either has no way to say so, and waits for the holder
 //   Death      the owner's death unlocks it and marks it dirty; whoever locks it next is told,
 //              and everybody after, until somebody calls mark_clean()
 //   Source     U. Drepper, Futexes Are Tricky, 2011, for the waiters bit; the rest is one word
@@ -14,6 +16,7 @@
 #include <cstdint>
 
 #include <lagoon/detail/atomic.hpp>
+#include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/member_of_arena.hpp>
 #include <lagoon/detail/wait.hpp>
 #include <lagoon/outcome.hpp>
@@ -50,7 +53,7 @@ public:
     Locked lock(std::stop_token stop) {
         return lock_patiently({detail::for_ever, std::move(stop)});
     }
-    /// Never waits, makes no system call.
+    /// Never waits, makes no system call; would_block also to the thread that holds it.
     Locked try_lock() noexcept;
     template <class Rep, class Period>
     Locked try_lock_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {
@@ -72,6 +75,7 @@ public:
     [[nodiscard]] std::uint32_t owner_pid() const noexcept;
 
 private:
+    Locked try_lock_as(const detail::LaneView& lane) noexcept;
     Locked lock_patiently(const detail::Patience& patience);
     Locked give_up(Outcome why) noexcept;
 

@@ -448,3 +448,48 @@ TEST_CASE("arena error: more processes than places", "[arena][errors][process]")
     (void)other.kill();
     REQUIRE(third() == support::exited(0));
 }
+
+TEST_CASE("arena error: a gate that is held for too long names its holder", "[arena][errors]") {
+    const auto name = unique_name("errors");
+    const auto arena = Arena<Tally>::create(name);
+    // As a process that was stopped in the middle of removing the name.
+    const int fd = ::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    struct flock gate {};
+    gate.l_type = F_WRLCK;
+    gate.l_whence = SEEK_SET;
+    gate.l_start = static_cast<off_t>(lagoon::detail::gate_byte);
+    gate.l_len = 1;
+    REQUIRE(::fcntl(fd, F_OFD_SETLK, &gate) == 0);
+    const auto error = error_of([&] { return Arena<Tally>::open(name); });
+    ::close(fd);
+    REQUIRE(error);
+    INFO(error->what());
+    REQUIRE(error->errc() == Errc::busy);
+    REQUIRE(contains(error->what(), "'" + name + "'"));
+    REQUIRE(contains(error->what(), std::to_string(::getpid())));
+}
+
+TEST_CASE("arena error: one process has as many arenas open as it can, and no more",
+          "[arena][errors]") {
+    std::vector<Arena<Tally>> all;
+    const auto name = unique_name("many");
+    const auto error = error_of([&] {
+        for (int i = 0; i < 5000; ++i) {
+            all.push_back(
+                Arena<Tally>::create(name + "-" + std::to_string(i),
+                                     {.max_processes = 1, .max_threads = 1, .keeper = false}));
+        }
+        return 0;
+    });
+    REQUIRE(error);
+    REQUIRE(error->errc() == Errc::too_many_objects);
+    REQUIRE(contains(error->what(), "close"));
+    const std::size_t most = all.size();
+    REQUIRE(most >= 1000);
+    // What was refused has left nothing, and one that is closed makes room for another.
+    REQUIRE_FALSE(exists(file_of(name + "-" + std::to_string(most))));
+    all.pop_back();
+    all.push_back(Arena<Tally>::create(name));
+    REQUIRE(all.size() == most);
+}

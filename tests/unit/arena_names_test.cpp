@@ -189,6 +189,75 @@ TEST_CASE("arena name: shut_down with drain waits for what is lent", "[arena][na
     REQUIRE(arena->pool.stats().empty == 2);
 }
 
+namespace {
+struct TwoPools {
+    lagoon::Pool<int> first{"first", {.capacity = 1}};
+    lagoon::Pool<int> second{"second", {.capacity = 1}};
+    lagoon::Value<int> value{"value"};
+};
+}  // namespace
+
+TEST_CASE("arena name: shut_down with drain tells who waits for one thing and holds another",
+          "[arena][names]") {
+    auto arena = Arena<TwoPools>::create(unique_name("names"));
+    REQUIRE(arena->first.add(1));
+    REQUIRE(arena->second.add(2));
+    auto second = arena->second.acquire();
+    std::atomic<int> ready{0};
+    std::thread waits_for_second{[&] {
+        const auto first = arena->first.acquire();
+        ++ready;
+        REQUIRE(arena->second.acquire().status() == lagoon::Outcome::closed);
+    }};
+    support::wait_until([&] { return arena->second.stats().waiting > 0; });
+    std::thread waits_for_value{[&] {
+        const auto mine = std::move(second);
+        ++ready;
+        (void)arena->value.wait([](int n) { return n == 1; });
+    }};
+    support::wait_until([&] { return ready == 2; });
+    REQUIRE(arena.shut_down(lagoon::ShutDown::drain) == lagoon::Outcome::ok);
+    waits_for_second.join();
+    waits_for_value.join();
+}
+
+TEST_CASE("arena name: a drain ends at its deadline or its stop token, and the arena all the same",
+          "[arena][names]") {
+    const auto name = unique_name("names");
+    auto arena = Arena<TwoPools>::create(name);
+    REQUIRE(arena->first.add(1));
+    auto lease = arena->first.acquire();
+    const bool stopped = GENERATE(false, true);
+    if (stopped) {
+        std::stop_source source;
+        source.request_stop();
+        REQUIRE(arena.shut_down(lagoon::ShutDown::drain, source.get_token()) ==
+                lagoon::Outcome::cancelled);
+    } else {
+        REQUIRE(arena.shut_down_for(2ms) == lagoon::Outcome::timed_out);
+    }
+    REQUIRE_FALSE(exists(file_of(name)));
+    lease.give_back();
+    REQUIRE(arena->first.stats().empty == 1);
+}
+
+TEST_CASE("arena name: close refuses while another thread waits in the arena", "[arena][names]") {
+    auto arena = Arena<TwoPools>::create(unique_name("names"));
+    auto& pool = arena->first;
+    std::stop_source source;
+    std::thread waiter{
+        [&] { REQUIRE(pool.acquire(source.get_token()).status() != lagoon::Outcome::ok); }};
+    support::wait_until([&] { return pool.stats().waiting > 0; });
+    REQUIRE(code_of([&] {
+                arena.close();
+                return 0;
+            }) == Errc::busy);
+    REQUIRE(arena->first.capacity() == 1);
+    source.request_stop();
+    waiter.join();
+    arena.close();
+}
+
 TEST_CASE("arena name: a scoped arena whose members are dead is gone for everybody",
           "[arena][names][process]") {
     const auto name = unique_name("names");

@@ -394,6 +394,20 @@ TEST_CASE("arena view: lists the directory and finds members, checked", "[arena]
             Errc::layout_mismatch);
 }
 
+TEST_CASE("arena view: finds a pool of any capacity, and lends from it", "[arena][struct]") {
+    const auto name = unique_name("struct");
+    const auto arena = Arena<nested::Root>::create(name);
+    REQUIRE(arena->pool.add({6, "six"}));
+    const auto view = ArenaView::open(name, {.writable = true});
+    auto& pool = view.find<lagoon::Pool<nested::Root::Job>>("pool");
+    REQUIRE(pool.capacity() == arena->pool.capacity());
+    const auto lease = pool.try_acquire();
+    REQUIRE(lease);
+    REQUIRE(lease->text == "six");
+    REQUIRE(code_of([&] { return &view.find<lagoon::Pool<int>>("pool"); }) ==
+            Errc::layout_mismatch);
+}
+
 TEST_CASE("arena view: a writable one is a member, a read-only one is none",
           "[arena][struct][process]") {
     const auto name = unique_name("struct");

@@ -53,6 +53,40 @@ TEST_CASE("array: elements begin as zero bytes, or with the values given") {
     CHECK(room->none.span().empty());
 }
 
+TEST_CASE("array: it is made from a span, too, and gone over element by element") {
+    struct Filled {
+        explicit Filled(std::span<const int> values) : numbers{"numbers", values} {}
+        lagoon::Array<int> numbers;
+    };
+    const std::vector<int> values{4, 5, 6};
+    auto room =
+        lagoon::Arena<Filled>::create(unique_name("array"), {}, std::span<const int>{values});
+    CHECK(room->numbers.snapshot() == values);
+    int sum = 0;
+    for (auto number : room->numbers) {
+        number += 1;
+        sum += number;
+    }
+    CHECK(sum == 18);
+    const auto& fixed = *room;
+    CHECK(std::vector<int>(fixed.numbers.begin(), fixed.numbers.end()) == std::vector{5, 6, 7});
+}
+
+TEST_CASE("array: bits, the smaller and the larger of two, in one step each") {
+    auto room = make_room();
+    const auto one = room->numbers[0];
+    one = 0b1100;
+    CHECK(one.fetch_and(0b0110) == 0b1100);
+    CHECK(one.fetch_or(0b0011) == 0b0100);
+    CHECK(one.fetch_xor(0b0101) == 0b0111);
+    CHECK(one.load() == 0b0010);
+    CHECK(one.fetch_min(-3) == 2);
+    CHECK(one.fetch_max(9) == -3);
+    CHECK(one.load() == 9);
+    CHECK(room->reals[0].fetch_min(0.5) == 1.5);
+    CHECK(room->reals[0].load() == 0.5);
+}
+
 TEST_CASE("array: an element is stored, loaded, added to, exchanged") {
     auto room = make_room();
     room->numbers[1].store(4);

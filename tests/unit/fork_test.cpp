@@ -160,6 +160,29 @@ TEST_CASE("fork: a lease of the parent's is not the child's to give back", "[for
     for (int i = 0; i < 100; ++i) REQUIRE(desk->pool.try_acquire());
 }
 
+TEST_CASE("fork: whoever uses a copied lease in the child has broken a contract",
+          "[fork][process]") {
+    const auto way = each_way();
+    INFO(name_of(way));
+    const auto desk = Arena<Desk>::create(unique_name("fork"));
+    REQUIRE(desk->pool.add(1));
+    auto lease = desk->pool.acquire();
+    void (*const uses[])(Lease<int>&) = {
+        [](Lease<int>& copy) { *copy = 77; },        [](Lease<int>& copy) { copy.give_back(); },
+        [](Lease<int>& copy) { copy.discard(); },    [](Lease<int>& copy) { (void)copy.detach(); },
+        [](Lease<int>& copy) { copy.mark_clean(); },
+    };
+    for (const auto use : uses) {
+        REQUIRE(in_copy(way, [&] {
+                    lagoon::set_contract_handler([](const char*) noexcept { ::_exit(42); });
+                    use(lease);
+                    return 0;
+                }) == exited(42));
+    }
+    REQUIRE(*lease == 1);
+    REQUIRE(desk->pool.leased() == 1);
+}
+
 TEST_CASE("fork: a child may take what its parent gives back, and the reverse", "[fork][process]") {
     const auto way = each_way();
     INFO(name_of(way));

@@ -14,6 +14,8 @@
 
 #include <lagoon/arena_options.hpp>
 #include <lagoon/detail/layout.hpp>
+#include <lagoon/detail/wait.hpp>
+#include <lagoon/outcome.hpp>
 
 namespace lagoon::inline v1::detail {
 
@@ -55,7 +57,7 @@ struct MemberId {
 [[nodiscard]] MemberId member_id(Attachment* attachment);
 
 Reaped reap(Attachment* attachment);
-void shut_down(Attachment* attachment, ShutDown mode);
+Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patience);
 
 /// The attachment whose mapping holds `object`, or null.
 [[nodiscard]] Attachment* attachment_of(const void* object) noexcept;

@@ -51,6 +51,15 @@ struct ThreadHot {
     const LaneView* own;
 };
 
+/// The number of this process among those forked one from another; 0 in a fresh child, for it lies
+/// in memory that the kernel wipes there.
+extern const Atomic<std::uint64_t>* epoch_of_process;
+
+[[nodiscard]] LAGOON_ALWAYS_INLINE bool is_epoch_of_process(std::uint64_t epoch) noexcept {
+    // M11 relaxed load, no pair: written before anything of this process can carry its number.
+    return epoch_of_process->load(std::memory_order_relaxed) == epoch;
+}
+
 extern constinit thread_local ThreadHot hot __attribute__((tls_model("initial-exec")));
 
 /// The lane of the calling thread in the arena that `object` lies in; claims one, or attaches a

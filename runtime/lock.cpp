@@ -26,7 +26,7 @@ constexpr std::uint64_t locked_bit = 1 << 10;
 constexpr std::uint64_t waiters_bit = 1 << 11;
 constexpr std::uint64_t dirty_bit = 1 << 12;
 constexpr std::uint64_t one_change = 1 << 13;
-constexpr int spins = 100;
+constexpr int spins = detail::spin_rounds(100);
 
 std::uint32_t lane_in(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word & lane_mask);

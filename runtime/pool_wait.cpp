@@ -22,7 +22,7 @@ namespace lagoon::inline v1::detail {
 namespace {
 
 constexpr std::uint64_t full_scan_slots = 1024;  // above, hints are trusted until a cap or a death
-constexpr int spins = 200;                       // a few microseconds
+constexpr int spins = spin_rounds(200);          // a few microseconds
 
 std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
     // D5 seq_cst load, no pair: ordered with D1.

@@ -18,7 +18,7 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-constexpr int spins = 100;
+constexpr int spins = spin_rounds(100);
 
 const Atomic<std::uint64_t>* copy_of(const std::uint64_t* copies, std::uint64_t words,
                                      std::uint64_t which) noexcept {

@@ -5,7 +5,8 @@
 //   Death      a call has happened or has not
 //
 // Every call spells its order, so no argument has a default. Nothing else in the tree names
-// std::atomic, so a test can put a scheduler in its place here.
+// std::atomic, so a test can put a scheduler in its place here: where LAGOON_ATOMIC names a header,
+// that one has `model::Atomic` with the same calls, and the fences.
 //
 // `light_fence` and `heavy_fence` are the asymmetric pair: a store, `light_fence`, load on
 // one side and a store, `heavy_fence`, load on the other side cannot both miss the other's
@@ -20,6 +21,9 @@
 #include <type_traits>
 
 #include <lagoon/detail/config.hpp>
+#ifdef LAGOON_ATOMIC
+#include LAGOON_ATOMIC
+#endif
 
 namespace lagoon::inline v1::detail {
 
@@ -48,6 +52,18 @@ struct WordOf<8> {
     using type = std::uint64_t;
 };
 
+#ifdef LAGOON_ATOMIC
+template <class T>
+using Atomic =
+    model::Atomic<T, typename std::conditional_t<std::is_scalar_v<T>, std::type_identity<T>,
+                                                 WordOf<sizeof(T)>>::type>;
+LAGOON_ALWAYS_INLINE void light_fence() noexcept {}
+inline bool heavy_fence(model::Site site = model::here()) noexcept {
+    return model::heavy_fence_at(site);
+}
+inline void cpu_relax() { model::relax(); }
+constexpr int spin_rounds(int) noexcept { return 1; }
+#else
 template <class T>
 class Atomic {
     // A class is kept as a number of its size: of one that asks for less alignment, as two ints
@@ -127,13 +143,6 @@ private:
     static_assert(sizeof(std::atomic<Word>) == sizeof(T));
 };
 
-/// The atomic view of a plain T that is part of somebody's array.
-template <class T>
-LAGOON_ALWAYS_INLINE Atomic<T>& as_atomic(T& plain) noexcept {
-    static_assert(sizeof(Atomic<T>) == sizeof(T) && alignof(Atomic<T>) <= sizeof(T));
-    return *reinterpret_cast<Atomic<T>*>(&plain);
-}
-
 /// The frequent side of the asymmetric pair: keeps the compiler from moving the load up.
 LAGOON_ALWAYS_INLINE void light_fence() noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -144,9 +153,6 @@ LAGOON_ALWAYS_INLINE void light_fence() noexcept {
 /// plain fence, which is enough only where nobody releases by a plain store.
 bool heavy_fence() noexcept;
 
-/// True once this process is registered, so that others' `heavy_fence` reaches it.
-[[nodiscard]] bool fence_is_asymmetric() noexcept;
-
 /// Tells the CPU that this is a loop that waits for another one's store.
 LAGOON_ALWAYS_INLINE void cpu_relax() noexcept {
 #if defined(__x86_64__)
@@ -154,6 +160,20 @@ LAGOON_ALWAYS_INLINE void cpu_relax() noexcept {
 #else
     std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
+}
+
+/// How often a loop of `cpu_relax` goes round before it sleeps.
+constexpr int spin_rounds(int rounds) noexcept { return rounds; }
+#endif
+
+/// True once this process is registered, so that others' `heavy_fence` reaches it.
+[[nodiscard]] bool fence_is_asymmetric() noexcept;
+
+/// The atomic view of a plain T that is part of somebody's array.
+template <class T>
+LAGOON_ALWAYS_INLINE Atomic<T>& as_atomic(T& plain) noexcept {
+    static_assert(sizeof(Atomic<T>) == sizeof(T) && alignof(Atomic<T>) <= sizeof(T));
+    return *reinterpret_cast<Atomic<T>*>(&plain);
 }
 
 }  // namespace lagoon::inline v1::detail

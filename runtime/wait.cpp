@@ -62,8 +62,6 @@ bool Sleeper::arena_closed() const noexcept {
 
 Woken Sleeper::sleep(std::uint32_t seen) {
     Attachment& attachment = *attachment_;
-    bool dying = false;
-    if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
     std::array<os::Watched, most_words> words;
     std::size_t count = 0;
     words[count++] = {&event_, seen};
@@ -82,6 +80,10 @@ Woken Sleeper::sleep(std::uint32_t seen) {
     }
     if (members > most_words - 2)
         rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
+    // Looked for after the words were read: a death in between has changed one of those that are
+    // watched, or is found here.
+    bool dying = false;
+    if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
     const auto now = std::chrono::steady_clock::now();
     const auto cap = now + (dying ? std::chrono::nanoseconds{dying_pause}
                                   : std::chrono::nanoseconds{jittered(cap_ns_, this)});

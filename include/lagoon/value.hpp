@@ -137,6 +137,11 @@ private:
             // W2 acquire load <- W1, W3.
             return word.load(std::memory_order_acquire);
         }
+        void look_again(const detail::ValueCore&) const noexcept {
+            // W8 seq_cst load, no pair: ordered after the mark W4; a load after it finds nothing
+            // older. W2 alone could be done before the mark.
+            (void)word.load(std::memory_order_seq_cst);
+        }
         void store(detail::ValueCore& core, const T& value) noexcept {
             // W1 seq_cst RMW -> W2, W3: ordered with the waiters' mark W4 in both directions.
             word.exchange(value, std::memory_order_seq_cst);
@@ -165,6 +170,10 @@ private:
             std::uint64_t whole[words];
             detail::read_wide(core, copies, words, whole);
             return from(whole);
+        }
+        void look_again(const detail::ValueCore& core) const noexcept {
+            // W8 seq_cst load, no pair: as in the narrow cell.
+            (void)core.selector.load(std::memory_order_seq_cst);
         }
         void store(detail::ValueCore& core, const T& value) noexcept {
             commit(core, detail::claim_wide(core), value);
@@ -230,8 +239,9 @@ Outcome Value<T>::wait_patiently(Predicate& holds, const detail::Patience& patie
     for (;;) {
         // W5 acquire load <- E1: read before the mark, so that a change after it is noticed.
         const std::uint32_t seen = core_.event.load(std::memory_order_acquire);
-        // W4 seq_cst RMW, no pair: the mark; ordered with W1 and W3 both ways.
+        // W4 seq_cst RMW, no pair: the mark; ordered with W1 and W3 both ways, by W8 and W6.
         core_.waiters.exchange(1, std::memory_order_seq_cst);
+        cell_.look_again(core_);
         if (holds(load())) return Outcome::ok;
         if (sleeper.arena_closed()) return Outcome::closed;
         if (sleeper.stop_requested()) return Outcome::cancelled;

@@ -193,13 +193,19 @@ TEST_CASE("model: who sleeps on a dead process's death word is woken") {
             {[](Door&) { await([] { return false; }); },
              [](Door& s) {
                  std::size_t which = 0;
-                 futex_wait({{s.event.address(), 0}, {s.open.address(), 0}}, never, &which);
+                 const std::uint32_t alive = s.open.load(relaxed);
+                 futex_wait({{s.event.address(), 0}, {s.open.address(), alive}}, never, &which);
                  require(which == 1, "the wrong word");
              }});
         made.mortal = {0};
+        made.begin = [begin = made.begin] {
+            auto cast = begin();
+            static_cast<Door*>(shared_memory())->open.store(0x80000007, relaxed);
+            return cast;
+        };
         if (marks) {
             made.killed = [](int) {
-                kernel_mark(static_cast<Door*>(shared_memory())->open.address(), 0x40000000);
+                kernel_mark(static_cast<Door*>(shared_memory())->open.address(), 7);
             };
         }
         return made;

@@ -39,7 +39,7 @@ template <class T, class Word>
 class Atomic {
 public:
     constexpr Atomic() noexcept = default;
-    constexpr explicit Atomic(T value) noexcept : value_{std::bit_cast<Word>(value)} {}
+    constexpr explicit Atomic(T value) noexcept : value_{word_of(value)} {}
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 
@@ -78,15 +78,22 @@ public:
     void* address() const noexcept { return const_cast<Word*>(&value_); }
 
 private:
+    static constexpr Word word_of(T value) noexcept {
+        if constexpr (std::is_same_v<Word, T>) {
+            return value;
+        } else {
+            return std::bit_cast<Word>(value);
+        }
+    }
     static std::uint64_t bits(T value) noexcept {
         std::uint64_t wide = 0;
         std::memcpy(&wide, &value, sizeof value);
         return wide;
     }
     static T from(std::uint64_t wide) noexcept {
-        alignas(T) unsigned char bytes[sizeof(T)];
-        std::memcpy(bytes, &wide, sizeof(T));
-        return std::bit_cast<T>(bytes);
+        T value{};
+        std::memcpy(&value, &wide, sizeof value);
+        return value;
     }
     T update(Update what, T operand, std::memory_order order, Site site) noexcept {
         return from(atomic_update(&value_, sizeof value_, what, bits(operand), order, site));

@@ -95,29 +95,33 @@ inline void require(bool holds, const char* what) {
 // For an actor. Outside of one they do nothing.
 void step();  // a step that touches nothing, where others may come in and a kill may hit
 void await(std::function<bool()> condition);  // of the modelled kernel's state, not of memory
+void join_actor(int actor);                   // waits for its end, and sees what it did
 [[nodiscard]] int this_actor();               // -1 outside
+[[nodiscard]] int this_process();
 [[nodiscard]] bool is_killed(int process);
 [[nodiscard]] bool is_buried(int process);
 [[nodiscard]] bool is_finished(int actor);
 
 // The modelled kernel.
 constexpr std::uint64_t never = ~std::uint64_t{0};
+constexpr std::uint64_t until_buried = never - 1;  // while a killed process waits for its burial
 struct FutexWord {
     void* word;
     std::uint32_t seen;
 };
 enum class Slept { woken, changed, timed_out };
 Slept futex_wait(const std::vector<FutexWord>& words, std::uint64_t deadline, std::size_t* which);
-/// Sleeps until no killed process waits for its burial.
-void sleep_until_buried();
 int futex_wake(void* word, int count);
-/// A death mark: `bits` are or-ed into the word, and one sleeper is woken. In `killed` only.
-void kernel_mark(void* word, std::uint32_t bits);
+/// What the kernel does to a robust futex of a thread that dies: marks it, if it is the thread's,
+/// and wakes one sleeper. In `killed` only.
+void kernel_mark(void* word, std::uint32_t thread);
 /// Locks that end with their process, by number. Taking or finding one free sees what its last
 /// holder did.
 bool kernel_lock(int lock, int process);
 void kernel_unlock(int lock, int process);
 bool kernel_is_locked(int lock);
+/// Nobody holds any, as at the beginning of an execution.
+void kernel_forget();
 /// A mutex without owner death.
 void mutex_lock(int mutex);
 void mutex_unlock(int mutex);

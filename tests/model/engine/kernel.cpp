@@ -1,4 +1,6 @@
 // kernel.cpp: the modelled kernel: futexes, deaths, locks that end with their process, barriers.
+#include <linux/futex.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -75,6 +77,11 @@ void World::await(const std::function<bool()>& condition) {
     actors_[current_].condition = &condition;
     actors_[current_].status = Status::awaiting;
     point();
+}
+
+void World::forget_locks() {
+    for (KernelLock& lock : locks_) lock = {};
+    for (KernelLock& mutex : mutexes_) mutex = {};
 }
 
 bool World::nobody_dying() const noexcept { return killed_ == buried_; }
@@ -169,6 +176,7 @@ void share(void* memory, std::size_t bytes) { world().memory.share(memory, bytes
 void unshare() { world().memory.unshare(); }
 void fail(const std::string& why) { world().fail(why); }
 int this_actor() { return world().current(); }
+int this_process() { return world().process_of(world().current()); }
 
 namespace {
 /// What an actor is told is part of its state.
@@ -197,17 +205,18 @@ void await(std::function<bool()> condition) {
     world().await(condition);
 }
 
+void join_actor(int actor) {
+    await([actor] { return is_finished(actor); });
+    const heap::EngineScope scope;
+    Knowledge all;
+    world().memory.teach(actor, all);
+    world().memory.learn(world().current(), all);
+}
+
 Slept futex_wait(const std::vector<FutexWord>& words, std::uint64_t deadline, std::size_t* which) {
     if (!world().inside()) fail("sleeps where nobody else runs");
     const heap::EngineScope scope;
     return world().sleep(words, deadline, which);
-}
-
-void sleep_until_buried() {
-    if (!world().inside()) return;
-    const heap::EngineScope scope;
-    const std::function<bool()> gone = [] { return world().nobody_dying(); };
-    world().await(gone);
 }
 
 int futex_wake(void* word, int count) {
@@ -221,9 +230,11 @@ int futex_wake(void* word, int count) {
     return woken;
 }
 
-void kernel_mark(void* word, std::uint32_t bits) {
-    world().memory.kernel_store(word, sizeof bits, word_at(word) | bits);
-    (void)world().wake(word, 1);
+void kernel_mark(void* word, std::uint32_t thread) {
+    const std::uint32_t found = word_at(word);
+    if ((found & FUTEX_TID_MASK) != thread) return;
+    world().memory.kernel_store(word, sizeof found, (found & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+    if ((found & FUTEX_WAITERS) != 0) (void)world().wake(word, 1);
 }
 
 bool kernel_lock(int lock, int process) {
@@ -246,6 +257,8 @@ bool kernel_is_locked(int lock) {
     world().point();
     return world().is_locked(lock);
 }
+
+void kernel_forget() { world().forget_locks(); }
 
 void mutex_lock(int mutex) {
     if (!world().inside()) return;

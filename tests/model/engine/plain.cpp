@@ -5,6 +5,7 @@
 // sanitizer's runtime. A plain access is no step: nobody comes in between, but it must be ordered
 // with every other access to the same bytes by acquire and release.
 #include <cstring>
+#include <utility>
 
 #include "heap.hpp"
 #include "world.hpp"
@@ -149,6 +150,33 @@ void* __tsan_memmove(void* into, const void* from, std::size_t bytes) {
 }
 void* __tsan_memset(void* into, int value, std::size_t bytes) {
     return __wrap_memset(into, value, bytes);
+}
+
+// Atomics of the standard library's own, in private memory of one thread.
+unsigned char __tsan_atomic8_load(const unsigned char* at, int) { return *at; }
+unsigned __tsan_atomic32_load(const unsigned* at, int) { return *at; }
+void __tsan_atomic32_store(unsigned* at, unsigned value, int) { *at = value; }
+unsigned __tsan_atomic32_exchange(unsigned* at, unsigned value, int) {
+    return std::exchange(*at, value);
+}
+unsigned __tsan_atomic32_fetch_add(unsigned* at, unsigned operand, int) {
+    return std::exchange(*at, *at + operand);
+}
+unsigned __tsan_atomic32_fetch_sub(unsigned* at, unsigned operand, int) {
+    return std::exchange(*at, *at - operand);
+}
+int __tsan_atomic32_compare_exchange_strong(unsigned* at, unsigned* expected, unsigned desired, int,
+                                            int) {
+    if (*at != *expected) {
+        *expected = *at;
+        return 0;
+    }
+    *at = desired;
+    return 1;
+}
+int __tsan_atomic32_compare_exchange_weak(unsigned* at, unsigned* expected, unsigned desired,
+                                          int success, int failure) {
+    return __tsan_atomic32_compare_exchange_strong(at, expected, desired, success, failure);
 }
 
 }  // extern "C"

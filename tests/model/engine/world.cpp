@@ -27,8 +27,7 @@ void World::begin_execution() {
     steps_ = now_ = 0;
     killed_ = buried_ = {};
     sleepers_.clear();
-    for (auto& lock : locks_) lock = {};
-    for (auto& mutex : mutexes_) mutex = {};
+    forget_locks();
     end_ = End::none;
     heap::belongs_to(heap::Of::execution);
     std::vector<Actor> cast = program_->begin();
@@ -138,8 +137,9 @@ void World::list_events() {
             if (killed_[p] && !buried_[p]) events_.push_back({Event::burial, p});
         }
         for (int a = 0; a < count_; ++a) {
-            const bool ends = actors_[a].status == Status::asleep && actors_[a].deadline != never;
-            if (ends) events_.push_back({Event::deadline, a});
+            const std::uint64_t until = actors_[a].deadline;
+            if (actors_[a].status != Status::asleep || until == never) continue;
+            if (until != until_buried || nobody_dying()) events_.push_back({Event::deadline, a});
         }
     }
     if (events_.empty() && yields) events_.push_back({Event::actor, current_});
@@ -187,7 +187,9 @@ void World::happens(Event event) {
             break;
         case Event::deadline:
             if (traced_) tell("(the deadline of " + actors_[event.who].name + " passes)");
-            now_ = std::max(now_, actors_[event.who].deadline);
+            if (actors_[event.who].deadline != until_buried) {
+                now_ = std::max(now_, actors_[event.who].deadline);
+            }
             actors_[event.who].slept = Slept::timed_out;
             actors_[event.who].status = Status::ready;
             std::erase(sleepers_, event.who);

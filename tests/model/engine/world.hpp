@@ -94,6 +94,7 @@ public:
     bool lock(int number, int process);
     void unlock(int number, int process);
     [[nodiscard]] bool is_locked(int number);
+    void forget_locks();
     [[nodiscard]] bool is_killed(int process) const noexcept { return killed_[process]; }
     [[nodiscard]] bool is_buried(int process) const noexcept { return buried_[process]; }
     [[nodiscard]] bool is_finished(int a) const noexcept {

@@ -1,0 +1,129 @@
+// death_test.cpp: processes killed between any two steps, beside who waits and who repairs.
+#include <catch2/catch.hpp>
+
+#include "depth.hpp"
+#include "pools.hpp"
+
+using namespace model;
+
+namespace {
+
+const MachineOptions by_exchange{.light_store = false};
+/// As few lanes as actors that begin with one: who comes later gets the dead one's.
+const MachineOptions two_lanes{.lanes = 2};
+
+template <class Root>
+void hold_a_while(Root& root) {
+    if (auto lease = root.pool.try_acquire()) PoolScene<1>::borrow(lease);
+}
+
+}  // namespace
+
+TEST_CASE("model: a borrower's death brings its slot back to who waits") {
+    auto light = PoolScene<1>("death.holder").idle(1);
+    light.holder("a", 0).waiter("b", 1).mortal({0});
+    look_everywhere(light.program(), 1, 1);
+    auto exchange = PoolScene<1>("death.holder.exchange", by_exchange).idle(1);
+    exchange.holder("a", 0).waiter("b", 1).mortal({0});
+    look_everywhere(exchange.program(), 1, 1);
+}
+
+TEST_CASE("model: a waiter's death leaves its wake-up to the next") {
+    auto scene = PoolScene<1>("death.waiter").idle(1);
+    scene.holder("a", 0).waiter("b", 1).waiter("c", 2).mortal({1});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: two repair one death, and one of them may die, too") {
+    auto both = PoolScene<1>("death.two-reapers").idle(1);
+    both.borrower("a", 0).reaper("b", 1).reaper("c", 2).mortal({0});
+    look_everywhere(both.program(), 1, 1);
+    auto dying = PoolScene<1>("death.reaper-dies").idle(1);
+    dying.borrower("a", 0).reaper("b", 1).waiter("c", 2).mortal({0, 1});
+    look_everywhere(dying.program(), 1, 2);
+}
+
+TEST_CASE("model: who takes over a dead one's lane is not robbed by its reapers") {
+    auto scene = PoolScene<1>("death.lane", two_lanes).idle(1);
+    scene.borrower("a", 0).reaper("b", 1);
+    scene.actor("c", 2, [](PoolRoot<1>& root) {
+        await([] { return is_buried(0) || is_finished(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+        hold_a_while(root);
+        hold_a_while(root);
+    });
+    scene.mortal({0});
+    look_everywhere(scene.program(), 2, 1);
+}
+
+TEST_CASE("model: who takes over a dead one's member entry is not robbed by its reapers") {
+    auto scene = PoolScene<1>("death.member", two_lanes).idle(1);
+    scene.borrower("a", 0).reaper("b", 1);
+    scene.actor(
+        "c", 2,
+        [](PoolRoot<1>& root) {
+            await([] { return is_buried(0) || is_finished(0); });
+            if (!is_buried(0)) return;
+            join();
+            hold_a_while(root);
+        },
+        [](PoolRoot<1>&) { leave(); });
+    // Another one has the free entry: there is only the dead one's.
+    scene.mortal({0});
+    look_everywhere(scene.program(), 2, 1);
+}
+
+TEST_CASE("model: a builder's death leaves a slot to be destroyed") {
+    const auto make = [](PoolRoot<1>& root) {
+        auto lease = root.pool.acquire_or_create([](Resource& made) {
+            made.a = 7;
+            step();
+            made.b = 7;
+        });
+        require(static_cast<bool>(lease), "neither a resource nor a place");
+        PoolScene<1>::borrow(lease);
+    };
+    auto scene = PoolScene<1>("death.builder");
+    scene.thread("a", 0, make).thread("b", 1, make).mortal({0});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: a death while a slot is emptied leaves a slot to be emptied") {
+    auto scene = PoolScene<1>("death.discard").idle(1);
+    scene
+        .thread("a", 0,
+                [](PoolRoot<1>& root) {
+                    if (auto lease = root.pool.try_acquire()) lease.discard();
+                })
+        .thread("b", 1,
+                [](PoolRoot<1>& root) {
+                    auto lease = root.pool.acquire_or_create([](Resource& made) { made = {1, 1}; });
+                    PoolScene<1>::borrow(lease);
+                })
+        .mortal({0});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: the death of who gathers several slots leaves the right to the next") {
+    const auto both = [](PoolRoot<2>& root) {
+        auto leases = root.pool.acquire_n(2);
+        require(leases.size() == 2, "not all of them");
+        for (auto& lease : leases) PoolScene<2>::borrow(lease);
+    };
+    auto scene = PoolScene<2>("death.gatherer").idle(2);
+    scene.thread("a", 0, both).thread("b", 1, both).mortal({0});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: a mark of a dead lane does not keep a wake-up from others") {
+    auto scene = PoolScene<1>("death.mark", {.lanes = 3}).idle(1);
+    scene.holder("a", 0).waiter("b", 1).reaper("c", 2);
+    scene.actor("d", 2, [](PoolRoot<1>& root) {
+        await([] { return is_killed(1) || is_finished(1); });
+        auto lease = root.pool.acquire();
+        PoolScene<1>::borrow(lease);
+    });
+    scene.mortal({1});
+    look(scene.program(), Under::coherent, 1, 1);
+    look(scene.program(), Under::chance, 1, 1);
+}

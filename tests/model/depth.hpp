@@ -1,0 +1,63 @@
+// depth.hpp: how far the scenes are looked into.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include "machine.hpp"
+
+namespace model {
+
+/// 1 in the suite; LAGOON_STRESS of 10 and more asks for the long form.
+inline bool is_long() {
+    const char* stress = std::getenv("LAGOON_STRESS");
+    return stress != nullptr && std::atoi(stress) >= 10;
+}
+
+enum class Under { coherent, histories, buffers, chance };
+
+/// One scene under one memory model, with a line of figures. Cut where it is too long for the
+/// suite; the long form goes one preemption deeper and is cut later.
+inline void look(const Program& scene, Under memory, std::uint32_t preemptions,
+                 std::uint32_t kills = 0) {
+    Program program = scene;
+    Bounds bounds{.preemptions = preemptions + (is_long() ? 1 : 0), .kills = kills};
+    bounds.executions = is_long() ? 2'000'000 : 12'000;
+    Search search = Search::exhaustive;
+    switch (memory) {
+        case Under::coherent: program.name += ".coherent"; break;
+        case Under::histories:
+            program.name += ".c++";
+            bounds.stale = is_long() ? 2 : 1;
+            break;
+        case Under::buffers:
+            program.name += ".x86";
+            bounds.store_buffers = true;
+            break;
+        case Under::chance:
+            program.name += ".chance";
+            bounds.stale = 3;
+            bounds.executions = is_long() ? 500'000 : 3'000;
+            search = Search::random;
+            break;
+    }
+    const Report report = run(program, bounds, search);
+    INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
+                        << "'");
+    CHECK_FALSE(report.failed);
+    CHECK(report.executions > 1);
+    if (kills > 0) CHECK(report.kills > 0);
+}
+
+/// The same under all of them.
+inline void look_everywhere(const Program& scene, std::uint32_t preemptions,
+                            std::uint32_t kills = 0) {
+    look(scene, Under::coherent, preemptions, kills);
+    look(scene, Under::histories, preemptions > 1 ? preemptions - 1 : 1, kills);
+    look(scene, Under::buffers, preemptions > 1 ? preemptions - 1 : 1, kills);
+    look(scene, Under::chance, preemptions, kills);
+}
+
+}  // namespace model

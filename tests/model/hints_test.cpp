@@ -1,0 +1,110 @@
+// hints_test.cpp: the trees of hint bits, two and three levels high.
+#include <catch2/catch.hpp>
+
+#include "depth.hpp"
+#include "pools.hpp"
+#include "programs.hpp"
+
+using namespace model;
+
+namespace {
+
+constexpr std::uint64_t slots = 2 * 64 * 64;  // three levels
+
+struct Tree {
+    Word<std::uint64_t> words[128 + 2 + 1];
+    detail::HintTree hints() { return {words, slots}; }
+};
+
+constexpr std::uint64_t bit(std::uint64_t index) { return std::uint64_t{1} << (index % 64); }
+
+/// Whatever is set at the end can be found by the levels above.
+void findable(Tree& tree) {
+    detail::HintTree hints = tree.hints();
+    for (std::uint64_t leaf = 0; leaf < slots / 64; ++leaf) {
+        if (hints.leaf(leaf) == 0) continue;
+        std::uint64_t found = hints.next_leaf(0);
+        while (found != detail::no_index && found < leaf) found = hints.next_leaf(found + 1);
+        require(found == leaf, "a set bit is not found");
+    }
+}
+
+Program tree(std::string name, std::vector<std::uint64_t> set_before,
+             std::vector<std::function<void(Tree&)>> actors, std::vector<std::uint64_t> set_after) {
+    Program program =
+        small_program<Tree>(std::move(name), std::move(actors), [set_after](Tree& all) {
+            for (const std::uint64_t index : set_after) {
+                require(all.hints().test(index), "a bit is lost");
+            }
+            findable(all);
+        });
+    program.begin = [begin = program.begin, set_before] {
+        auto cast = begin();
+        auto& all = *static_cast<Tree*>(shared_memory());
+        for (const std::uint64_t index : set_before) all.hints().set(index);
+        return cast;
+    };
+    return program;
+}
+
+std::function<void(Tree&)> sets(std::uint64_t index) {
+    return [=](Tree& all) { all.hints().set(index); };
+}
+std::function<void(Tree&)> clears(std::uint64_t index) {
+    return [=](Tree& all) { all.hints().clear(index / 64, bit(index)); };
+}
+std::function<void(Tree&)> searches() {
+    return [](Tree& all) { (void)all.hints().next_leaf(0); };
+}
+
+}  // namespace
+
+TEST_CASE("model: a bit that is set beside one that is cleared is found") {
+    for (const std::uint64_t other : {1, 64, 64 * 64}) {
+        const std::string name = "hints." + std::to_string(other);
+        look_everywhere(tree(name, {0}, {sets(other), clears(0)}, {other}), 3);
+        look_everywhere(tree(name + ".again", {0}, {sets(other), clears(0), clears(other)}, {}), 2);
+        look_everywhere(
+            tree(name + ".two", {0}, {sets(other), clears(0), sets(other + 1)}, {other, other + 1}),
+            2);
+    }
+}
+
+TEST_CASE("model: two clear the last bits of a word while a third is set") {
+    for (const std::uint64_t other : {2, 64, 64 * 64}) {
+        const std::string name = "hints.clear-both." + std::to_string(other);
+        look_everywhere(tree(name, {0, 1}, {sets(other), clears(0), clears(1)}, {other}), 2);
+    }
+}
+
+TEST_CASE("model: a search that tidies up loses no bit") {
+    for (const std::uint64_t other : {1, 64, 64 * 64}) {
+        const std::string name = "hints.search." + std::to_string(other);
+        look_everywhere(tree(name, {0}, {sets(other), clears(0), searches()}, {other}), 2);
+    }
+}
+
+TEST_CASE("model: in a pool of several leaves a stale leaf is swept without losing a release") {
+    for (const bool light : {true, false}) {
+        PoolScene<130> scene{light ? "hints.sweep" : "hints.sweep.exchange",
+                             {.light_store = light}};
+        scene.arranged([](PoolRoot<130>& root) {
+            // Two slots are there, in different leaves; the others are empty.
+            std::vector<lagoon::Lease<Resource>> all;
+            for (int i = 0; i < 66; ++i) root.pool.add({0, 0});
+            for (int i = 0; i < 66; ++i) all.push_back(root.pool.try_acquire());
+            for (int i = 0; i < 66; ++i) {
+                if (i == 3 || i == 65) {
+                    all[static_cast<std::size_t>(i)].give_back();
+                } else {
+                    all[static_cast<std::size_t>(i)].discard();
+                }
+            }
+        });
+        scene.holder("a", 0).borrower("b", 1, 2).borrower("c", 2);
+        look(scene.program(), Under::coherent, 1);
+        look(scene.program(), Under::histories, 1);
+        look(scene.program(), Under::buffers, 1);
+        look(scene.program(), Under::chance, 1);
+    }
+}

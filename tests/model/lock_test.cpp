@@ -1,0 +1,90 @@
+// lock_test.cpp: the lock, its waiters, and the deaths of both.
+#include <catch2/catch.hpp>
+
+#include "depth.hpp"
+#include "locks.hpp"
+
+using namespace model;
+using namespace std::chrono_literals;
+
+TEST_CASE("model: a lock excludes, and nobody sleeps through its release") {
+    auto two = LockScene("lock.two");
+    two.locker("a", 0, 2).locker("b", 1);
+    look_everywhere(two.program(), 3);
+    auto three = LockScene("lock.three");
+    three.locker("a", 0).locker("b", 1).locker("c", 2);
+    look_everywhere(three.program(), 2);
+}
+
+TEST_CASE("model: a lock's waiter that gives up leaves the wake-up to the next") {
+    auto scene = LockScene("lock.deadline");
+    scene.locker("a", 0).locker("b", 1).thread("c", 2, [](LockRoot& root) {
+        if (const auto locked = root.lock.try_lock_until(lagoon::detail::Deadline{10ms})) {
+            LockScene::work(root, locked);
+            root.lock.unlock();
+        }
+    });
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: a lock is taken by trying") {
+    auto scene = LockScene("lock.try");
+    const auto tries = [](LockRoot& root) {
+        for (int i = 0; i < 2; ++i) {
+            const auto locked = root.lock.try_lock();
+            if (!locked) continue;
+            LockScene::work(root, locked);
+            root.lock.unlock();
+        }
+    };
+    scene.thread("a", 0, tries).thread("b", 1, tries);
+    look_everywhere(scene.program(), 3);
+}
+
+TEST_CASE("model: a death between a sleeper's last look and its sleep is not slept through") {
+    auto scene = LockScene("lock.death");
+    scene.locker("a", 0).locker("b", 1).mortal({0});
+    look_everywhere(scene.program(), 2, 1);
+}
+
+TEST_CASE("model: the death of a lock's woken waiter wakes the next") {
+    auto scene = LockScene("lock.death.waiter");
+    scene.locker("a", 0).locker("b", 1).locker("c", 2).mortal({1});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: two repair a lock beside its next owner") {
+    auto scene = LockScene("lock.death.two-reapers");
+    scene.locker("a", 0).reaper("b", 1).reaper("c", 2).locker("d", 2).mortal({0});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: who takes over a dead one's lane keeps a lock taken with it") {
+    auto scene = LockScene("lock.death.lane", {.lanes = 2});
+    scene.locker("a", 0).reaper("b", 1);
+    scene.actor("c", 2, [](LockRoot& root) {
+        await([] { return is_buried(0) || is_finished(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+        LockScene::work(root, root.lock.lock());
+        root.lock.unlock();
+    });
+    scene.mortal({0});
+    look_everywhere(scene.program(), 2, 1);
+}
+
+TEST_CASE("model: a lock of a thread that ends is unlocked by another of its process") {
+    auto scene = LockScene("lock.hand-over");
+    scene
+        .thread("a", 0,
+                [](LockRoot& root) {
+                    LockScene::work(root, root.lock.lock());
+                    end_thread();
+                })
+        .thread("b", 0,
+                [](LockRoot& root) {
+                    join_actor(0);
+                    root.lock.unlock();
+                })
+        .locker("c", 1);
+    look_everywhere(scene.program(), 2);
+}

@@ -1,0 +1,167 @@
+// pool_test.cpp: taking, giving back and waiting, by every schedule within the bounds.
+#include <catch2/catch.hpp>
+
+#include "depth.hpp"
+#include "pools.hpp"
+
+using namespace model;
+using namespace std::chrono_literals;
+
+namespace {
+
+const MachineOptions by_exchange{.light_store = false};
+
+/// A moment that comes when the scheduler wants it; nearer than the cap of any sleep.
+constexpr std::chrono::steady_clock::time_point later{10ms};
+
+/// Waits for an idle resource or makes one.
+void make_or_take(PoolRoot<1>& root) {
+    auto lease = root.pool.acquire_or_create([](Resource& made) {
+        made = {7, 7};
+        step();
+    });
+    require(static_cast<bool>(lease), "neither a resource nor a place");
+    use(*lease);
+    lease.discard();
+}
+
+}  // namespace
+
+TEST_CASE("model: acquire and release of one slot") {
+    auto scene = PoolScene<1>("pool.one").idle(1);
+    scene.borrower("a", 0, 2).borrower("b", 1);
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: acquire and release of two slots") {
+    auto scene = PoolScene<2>("pool.two").idle(2);
+    scene.borrower("a", 0, 2).borrower("b", 1, 2);
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: acquire and release of one slot by three processes") {
+    auto scene = PoolScene<1>("pool.three").idle(1);
+    scene.borrower("a", 0).borrower("b", 1).borrower("c", 2);
+    look_everywhere(scene.program(), 1);
+}
+
+TEST_CASE("model: a release is not missed by who goes to sleep") {
+    auto light = PoolScene<1>("pool.wait").idle(1);
+    light.holder("a", 0).waiter("b", 1);
+    look_everywhere(light.program(), 2);
+    auto exchange = PoolScene<1>("pool.wait.exchange", by_exchange).idle(1);
+    exchange.holder("a", 0).waiter("b", 1);
+    look_everywhere(exchange.program(), 2);
+}
+
+TEST_CASE("model: one release serves two waiters, one after the other") {
+    auto light = PoolScene<1>("pool.wait.two").idle(1);
+    light.holder("a", 0).waiter("b", 1).waiter("c", 2);
+    look_everywhere(light.program(), 1);
+    auto exchange = PoolScene<1>("pool.wait.two.exchange", by_exchange).idle(1);
+    exchange.holder("a", 0).waiter("b", 1).waiter("c", 2);
+    look_everywhere(exchange.program(), 1);
+}
+
+TEST_CASE("model: two releases serve two waiters") {
+    auto scene = PoolScene<2>("pool.wait.both").idle(2);
+    scene.holder("a", 0).holder("b", 1).waiter("c", 2).waiter("d", 2);
+    look(scene.program(), Under::coherent, 1);
+    look(scene.program(), Under::chance, 1);
+}
+
+TEST_CASE("model: a waiter whose deadline passes leaves the wake-up to the next") {
+    auto scene = PoolScene<1>("pool.deadline").idle(1);
+    scene.holder("a", 0).waiter("b", 1).thread("c", 2, [](PoolRoot<1>& root) {
+        if (auto lease = root.pool.acquire_until(later)) use(*lease);
+    });
+    look_everywhere(scene.program(), 1);
+}
+
+TEST_CASE("model: a place is made or waited for") {
+    auto scene = PoolScene<1>("pool.make");
+    scene.thread("a", 0, make_or_take).thread("b", 1, make_or_take);
+    look_everywhere(scene.program(), 1);
+    auto exchange = PoolScene<1>("pool.make.exchange", by_exchange);
+    exchange.thread("a", 0, make_or_take).thread("b", 1, make_or_take);
+    look_everywhere(exchange.program(), 1);
+}
+
+TEST_CASE("model: a factory that throws leaves its place to who waits") {
+    auto scene = PoolScene<1>("pool.throws");
+    scene
+        .thread("a", 0,
+                [](PoolRoot<1>& root) {
+                    try {
+                        (void)root.pool.acquire_or_create([](Resource&) {
+                            step();
+                            throw 1;
+                        });
+                    } catch (int) {
+                    }
+                })
+        .thread("b", 1, make_or_take);
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: an emptied slot is filled by add") {
+    auto scene = PoolScene<2>("pool.add").idle(1);
+    scene
+        .thread("a", 0,
+                [](PoolRoot<2>& root) {
+                    if (auto lease = root.pool.try_acquire()) lease.discard();
+                    root.pool.add({3, 3});
+                })
+        .thread("b", 1, [](PoolRoot<2>& root) {
+            root.pool.add({5, 5});
+            if (auto lease = root.pool.try_acquire()) use(*lease);
+        });
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: several slots at once, beside who takes and gives back one") {
+    const auto both = [](PoolRoot<2>& root) {
+        auto leases = root.pool.acquire_n(2);
+        require(leases.size() == 2, "not all of them");
+        for (auto& lease : leases) use(*lease);
+    };
+    auto one = PoolScene<2>("pool.several").idle(2);
+    one.thread("a", 0, both).borrower("b", 1);
+    look_everywhere(one.program(), 1);
+    auto held = PoolScene<2>("pool.several.held").idle(2);
+    held.holder("a", 0).thread("b", 1, both);
+    look_everywhere(held.program(), 1);
+    auto two = PoolScene<2>("pool.several.two").idle(2);
+    two.thread("a", 0, both).thread("b", 1, both);
+    look_everywhere(two.program(), 1);
+    auto exchange = PoolScene<2>("pool.several.exchange", by_exchange).idle(2);
+    exchange.holder("a", 0).thread("b", 1, both);
+    look_everywhere(exchange.program(), 1);
+}
+
+TEST_CASE("model: what comes back to a pool that was closed is ended") {
+    const auto close = [](PoolRoot<1>& root) { root.pool.close(); };
+    const auto nothing_idle = [](PoolRoot<1>& root) {
+        require(root.pool.idle() == 0, "a closed pool has something idle");
+        require(root.pool.leased() == 0, "a slot is still lent");
+        require(root.pool.stats().empty == 1, "the slot was not emptied");
+    };
+    auto scene = PoolScene<1>("pool.close").idle(1);
+    scene.holder("a", 0).thread("b", 1, close).check(nothing_idle);
+    look_everywhere(scene.program(), 2);
+    auto exchange = PoolScene<1>("pool.close.exchange", by_exchange).idle(1);
+    exchange.holder("a", 0).thread("b", 1, close).check(nothing_idle);
+    look_everywhere(exchange.program(), 2);
+}
+
+TEST_CASE("model: close ends a wait") {
+    auto scene = PoolScene<1>("pool.close.wait");
+    scene
+        .thread("a", 0,
+                [](PoolRoot<1>& root) {
+                    const auto lease = root.pool.acquire();
+                    require(lease.status() == lagoon::Outcome::closed, "not closed");
+                })
+        .thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); });
+    look_everywhere(scene.program(), 2);
+}

@@ -4,6 +4,8 @@
 // releaser stores its word and loads the demand: one of the two sees the other.
 //
 //   killed                                leaves
+//   waiter, between its two marks         one without the other: the repair sets the summary, a
+//                                         releaser who meets nobody clears it
 //   waiter, after its mark                a bit of a dead lane: cleared by a releaser who finds it
 //   waiter, woken, before it takes        its own death wakes another sleeper
 //   releaser, before the event or wake    its death wakes a sleeper, who repairs and wakes all
@@ -29,6 +31,11 @@ std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
     return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
 }
 
+std::uint64_t demand_of(const PoolBody& body) noexcept {
+    // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
+    return body.demand.load(std::memory_order_seq_cst);
+}
+
 void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     // D6 seq_cst RMW, no pair: ordered with D5.
     body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
@@ -37,13 +44,8 @@ void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
 }
 
-void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
-    const std::uint32_t leaf = lane / 64;
-    // D7 seq_cst RMW, no pair: ordered with D6.
-    const std::uint64_t left =
-        body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
-    if (left != 0) return;
+/// The leaf is empty: its bit in the summary goes, unless somebody has marked the leaf again.
+void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
     // D8 seq_cst RMW, no pair: ordered with D1.
     body.demand.fetch_and(~(std::uint64_t{1} << leaf), std::memory_order_seq_cst);
     if (leaf_bits(body, leaf) != 0) {
@@ -52,6 +54,15 @@ void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
         // A release in between saw no demand, though somebody had marked it.
         wake(body.event, everybody);
     }
+}
+
+void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
+    const std::uint32_t leaf = lane / 64;
+    // D7 seq_cst RMW, no pair: ordered with D6.
+    const std::uint64_t left =
+        body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
+    if (left == 0) clear_summary(body, leaf);
 }
 
 bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
@@ -79,6 +90,10 @@ void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
                 revived = true;
             }
         }
+        // One who died while it withdrew, or a late reaper, has left the summary's bit alone.
+        if ((demand_of(body) >> leaf & 1) != 0 && leaf_bits(body, leaf) == 0) {
+            clear_summary(body, leaf);
+        }
     }
     if (revived) wake(body.event, everybody);
 }
@@ -97,14 +112,6 @@ Effort effort_of(const PoolBody& body) noexcept {
     return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
 }
 
-std::uint64_t demand_of(const PoolBody& body) noexcept {
-    // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
-    return body.demand.load(std::memory_order_seq_cst);
-}
-
-}  // namespace
-
-namespace {
 /// The incarnation of whoever has the lane.
 std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
     if (lane < attachment.header->max_members) {
@@ -124,13 +131,6 @@ std::uint32_t gatherer_lane(std::uint64_t token) noexcept {
     return static_cast<std::uint32_t>((token & 0x3ff) - 1);
 }
 
-namespace {
-bool gatherer_lives(const Attachment& attachment, std::uint64_t token) noexcept {
-    const std::uint32_t lane = gatherer_lane(token);
-    return lane_lives(attachment, lane) && gatherer_token(attachment, lane) == token;
-}
-}  // namespace
-
 void wake_for_idle(PoolObject& pool) noexcept {
     const std::uint64_t demand = demand_of(body_of(pool));
     if (demand == 0) return;
@@ -142,7 +142,17 @@ void wake_for_place(PoolObject& pool) noexcept {
     if (demand_of(body_of(pool)) != 0) wake_some(pool, everybody);
 }
 
-void wake_pool(PoolObject& pool) noexcept { wake(body_of(pool).event, everybody); }
+void wake_pool(PoolObject& pool) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t marked = 0;
+    for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
+        if (leaf_bits(body, leaf) != 0) marked |= std::uint64_t{1} << leaf;
+    }
+    // D1 seq_cst RMW, no pair: as in set_bit, for one who died before it; else nobody would drop
+    // the dead one's mark.
+    if (marked != 0) body.demand.fetch_or(marked, std::memory_order_seq_cst);
+    wake(body.event, everybody);
+}
 
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept {
     std::uint64_t lanes = 0;
@@ -153,28 +163,22 @@ std::uint64_t waiting_lanes(const PoolBody& body) noexcept {
 }
 
 void announce_wait(PoolBody& body, const LaneView& lane) {
-    if (lane.shared) {
-        const ProcessLock lock;
-        // X2 relaxed RMW, no pair: under the process lock.
-        lane.attachment->shared_waiters.fetch_add(1, std::memory_order_relaxed);
-        set_bit(body, lane.lane);
-        return;
-    }
+    if (!lane.shared) return set_bit(body, lane.lane);
+    const ProcessLock lock;
+    // X2 relaxed RMW, no pair: under the process lock.
+    lane.attachment->shared_waiters.fetch_add(1, std::memory_order_relaxed);
     set_bit(body, lane.lane);
 }
 
 void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
-    if (lane.shared) {
-        // Several threads wait under this bit, perhaps in several pools: the last one clears it,
-        // and a bit that is left over costs its pool's releasers a look.
-        const ProcessLock lock;
-        // X2 relaxed RMW, no pair: under the process lock.
-        if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) == 1) {
-            clear_bit(body, lane.lane);
-        }
-        return;
+    if (!lane.shared) return clear_bit(body, lane.lane);
+    // Several threads wait under this bit, perhaps in several pools: the last one clears it, and a
+    // bit that is left over costs its pool's releasers a look.
+    const ProcessLock lock;
+    // X2 relaxed RMW, no pair: under the process lock.
+    if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) == 1) {
+        clear_bit(body, lane.lane);
     }
-    clear_bit(body, lane.lane);
 }
 
 namespace {
@@ -323,7 +327,10 @@ public:
         // J2 acq_rel RMW <- J1.
         held_ = held_ || body_.bulk.compare_exchange_strong(
                              nobody, mine_, std::memory_order_acq_rel, std::memory_order_acquire);
-        if (!held_ && !gatherer_lives(attachment_, nobody)) {
+        const std::uint32_t lane = gatherer_lane(nobody);
+        const bool lives =
+            lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == nobody;
+        if (!held_ && !lives) {
             // J2 acq_rel RMW <- J1: from a lane that is nobody's any more.
             held_ = body_.bulk.compare_exchange_strong(nobody, mine_, std::memory_order_acq_rel,
                                                        std::memory_order_relaxed);

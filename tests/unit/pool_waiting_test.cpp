@@ -315,6 +315,34 @@ TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit")
     CHECK(room->items.try_acquire());
 }
 
+TEST_CASE("pool waiting: a waiter killed between its two marks is not counted for ever") {
+    const bool summary_left = GENERATE(false, true);
+    auto room = make_full_room(1, 1);
+    auto held = room->items.acquire();
+    auto& body = support::body_of(room->items);
+    const support::Flag there;
+    Child child{[&]() -> int {
+        (void)room->items.try_acquire();
+        const auto lane = lagoon::detail::lane_of(&room->items).lane;
+        if (summary_left) {  // killed while it withdrew
+            body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
+        } else {
+            body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
+                                                 std::memory_order_seq_cst);
+        }
+        there.raise();
+        support::wait_for_death();
+    }};
+    there.wait();
+    child.kill();
+    support::reap_dead(room);
+    held.give_back();
+    CHECK(room->items.stats().waiting == 0);
+    CHECK(body.demand.load(std::memory_order_relaxed) == 0);
+    held = room->items.acquire();
+    CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
+}
+
 TEST_CASE("pool waiting: a woken waiter that is killed before it takes wakes the next by dying") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();

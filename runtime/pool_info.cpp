@@ -235,6 +235,8 @@ void pool_snapshot(PoolObject& pool, void* value,
     }
 }
 
+bool pool_is_closed(const PoolObject& pool) noexcept { return is_closed(body_of(pool)); }
+
 std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept {
     PoolBody& body = body_of(pool);
     std::uint64_t found = 0;

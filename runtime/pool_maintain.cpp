@@ -9,6 +9,7 @@
 //   repairer, after counting a death    the count, marked with the    counted once
 //                                       lease's generation
 //   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
+//   closer, or releaser then            FREE in a closed pool         DIRTY(must_destroy)
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -23,18 +24,9 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-void zero_value(PoolBody& body, std::uint64_t index) noexcept {
-    std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
-}
-
 std::uint64_t hook_bits(const PoolBody& body) noexcept {
     // O11 acquire load <- O12.
     return body.hooks.load(std::memory_order_acquire);
-}
-
-std::uint32_t deaths_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O13 acquire load <- O14.
-    return meta::deaths(slot_of(body, index).meta.load(std::memory_order_acquire));
 }
 
 Slot name_of(PoolBody& body, std::uint64_t index) noexcept {
@@ -56,7 +48,7 @@ bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
 
 void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
     PoolBody& body = body_of(pool);
-    zero_value(body, index);
+    std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
     const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
     if (!move_truth(body, index, owned, empty)) {
         contract_failure("slot %llu was changed while this process owned it",
@@ -152,7 +144,9 @@ enum class Need { nothing, check, reset, destroy, quarantine };
 
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
     if (word::reason(word) == DirtyReason::must_destroy) return Need::destroy;
-    if (body.quarantine_after != 0 && deaths_of(body, index) >= body.quarantine_after) {
+    // O13 acquire load <- O14.
+    const std::uint64_t counted = slot_of(body, index).meta.load(std::memory_order_acquire);
+    if (body.quarantine_after != 0 && meta::deaths(counted) >= body.quarantine_after) {
         return Need::quarantine;
     }
     const std::uint64_t hooks = hook_bits(body);
@@ -298,11 +292,15 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     if (need == Need::quarantine) (void)move_on(pool, index, dirty, SlotState::quarantined);
 }
 
-/// A bit that a dead setter may have owed.
-void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
+/// What a dead one may have owed: a hint, and in a closed pool the end of an idle resource.
+void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
+    PoolBody& body = body_of(pool);
     const auto owe = [&](Hint which) { hints_of(body, which).restore(index); };
-    switch (word::state(word)) {
-        case SlotState::free: owe(Hint::free); break;
+    switch (word::state(truth_of(body, index))) {
+        case SlotState::free:
+            owe(Hint::free);
+            if (is_closed(body)) announce_free(pool, index, Closed::leave_dirty);
+            break;
         case SlotState::dirty: owe(Hint::dirty); break;
         case SlotState::empty:
             if (index < read(body.virgin)) owe(Hint::empty);
@@ -311,17 +309,25 @@ void restore_hint(PoolBody& body, std::uint64_t index, std::uint64_t word) noexc
     }
 }
 
+/// The pool is closed: from here on every release looks.
+void call_attention(PoolBody& body) noexcept {
+    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
+    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
+    heavy_fence();
+}
+
 }  // namespace
 
 // Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
+    if (is_closed(body)) call_attention(body);  // the closer may have died before that
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         const std::uint64_t word = truth_of(body, index);
         if (word::names_owner(word) && dead.names(word::owner(word))) {
             repair_slot(pool, index, word, dead, done);
         }
-        restore_hint(body, index, truth_of(body, index));
+        restore_hint(pool, index);
     }
     // J2 acquire load <- J1.
     std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
@@ -370,9 +376,7 @@ void pool_close(PoolObject& pool) {
     (void)lane_of(&pool);
     // O6 seq_cst store -> O5: before the demand, which sends every release the long way.
     body.closed.store(1, std::memory_order_seq_cst);
-    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
-    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
-    heavy_fence();
+    call_attention(body);
     pool_clear(pool);
     wake(body.event, everybody);
 }
@@ -391,7 +395,5 @@ Outcome drain_pool(PoolObject& pool, const Patience& patience) {
         sleeper.sleep(seen);
     }
 }
-
-bool pool_is_closed(const PoolObject& pool) noexcept { return is_closed(body_of(pool)); }
 
 }  // namespace lagoon::inline v1::detail

@@ -386,6 +386,42 @@ TEST_CASE("pool death: one who freed a slot and died before the hint leaves it t
     CHECK(held.size() == 200);
 }
 
+TEST_CASE("pool death: what a dead one gave back to a closed pool is destroyed") {
+    auto room = make_full_room(2);
+    int destroyed = 0;
+    room.hooks(&Room::items, {.destroy = [&](Item&) { ++destroyed; }});
+    live_and_die([&](auto&& die) {
+        auto lease = room->items.acquire();
+        room->items.close();  // destroys the other one here
+        support::set_truth(
+            room->items, lease.index(),
+            word::next(support::truth_of(room->items, lease.index()), SlotState::free));
+        die();
+    });
+    CHECK(room->items.idle() == 1);
+    CHECK(support::reap_dead(room).processes == 1);
+    CHECK(room->items.stats().empty == 2);
+    CHECK(destroyed == 1);
+}
+
+TEST_CASE("pool death: a pool whose closer died on the way is closed all the same") {
+    auto room = make_full_room(2);
+    auto held = room->items.acquire();
+    held.give_back();
+    held = room->items.acquire();  // by memory: to be given back by one store
+    live_and_die([&](auto&& die) {
+        (void)room->items.idle();
+        (void)lagoon::detail::lane_of(&room->items);
+        // The closer's first store, and none of what follows it.
+        support::body_of(room->items).closed.store(1, std::memory_order_seq_cst);
+        die();
+    });
+    CHECK(support::reap_dead(room).processes == 1);
+    CHECK(room->items.stats().empty == 1);
+    held.give_back();
+    CHECK(room->items.stats().empty == 2);
+}
+
 TEST_CASE("pool death: two repairers count one death once") {
     auto room = make_full_room(1);
     for (int i = 0; i < 2; ++i) {

@@ -1,0 +1,122 @@
+// desk.hpp: an arena with one of everything, processes that work on it, and a model of what it
+// holds.
+#pragma once
+
+#include <array>
+#include <lagoon/lagoon.hpp>
+#include <optional>
+#include <runtime/attachment.hpp>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/pools.hpp"
+
+namespace rig {
+
+using lagoon::Arena;
+using lagoon::Lease;
+using Wide = std::array<std::uint64_t, 5>;
+using Text = lagoon::String<24>;
+
+/// Whole when `proof` belongs to the rest; whoever dies in use() leaves it in pieces.
+struct Resource {
+    std::uint64_t id = 0;
+    std::uint64_t uses = 0;
+    std::uint64_t proof = 0;
+
+    explicit constexpr Resource(std::uint64_t number) noexcept : id{number}, proof{number} {}
+    constexpr Resource() noexcept = default;
+    using lagoon_arena_safe = void;
+
+    void use() noexcept {
+        ++uses;
+        lagoon::detail::light_fence();  // one store after the other
+        proof = id + uses;
+    }
+    [[nodiscard]] bool whole() const noexcept { return proof == id + uses; }
+};
+
+struct Desk {
+    lagoon::Counter total{"total"};
+    lagoon::ShardedCounter events{"events"};
+    lagoon::Array<int> numbers{"numbers", 3};
+    lagoon::Value<int> narrow{"narrow"};
+    lagoon::Value<Wide> wide{"wide"};
+    lagoon::Value<Text> text{"text"};
+    lagoon::Lock lock{"lock"};
+    // However often its borrowers die, a resource is lent on.
+    lagoon::Pool<Resource> pool{"pool", {.capacity = 4, .quarantine_after = 0}};
+    /// More than one leaf of hints.
+    lagoon::Pool<std::uint64_t> many{"many",
+                                     {.capacity = 70, .dense = true, .quarantine_after = 0}};
+    /// With hooks, in the test's process and where an operation sets them.
+    lagoon::Pool<Resource> served{"served", {.capacity = 2, .quarantine_after = 0}};
+    lagoon::Pool<Resource> reset{
+        "reset",
+        {.capacity = 2, .on_death = lagoon::OnDeath::reset_then_reuse, .quarantine_after = 0}};
+};
+
+/// What a process that works on the desk has in hand.
+struct Actor {
+    Actor(Arena<Desk> on, const support::Flag& from) : desk{std::move(on)}, flag{from} {}
+
+    Arena<Desk> desk;
+    const support::Flag& flag;  // from the test
+    std::vector<Lease<Resource>> leases;
+    std::vector<Lease<std::uint64_t>> many;
+    std::chrono::milliseconds patience{0};  // for waits with a deadline: past the last step
+    std::stop_source stop;
+    std::vector<std::thread> threads;
+};
+
+/// What can be seen of a desk at rest.
+struct Model {
+    std::int64_t total = 0;
+    std::int64_t events = 0;
+    std::array<int, 3> numbers{};
+    int narrow = 0;
+    Wide wide{};
+    std::string text;
+    std::set<std::uint64_t> pool;  // ids of the resources
+    std::set<std::uint64_t> served;
+    std::set<std::uint64_t> reset;
+    std::uint64_t many = 0;
+    bool closed = false;
+};
+
+/// The code for `served` and `reset`.
+inline lagoon::PoolHooks<Resource> hooks() {
+    return {.check = [](Resource& resource) { return resource.whole(); },
+            .reset =
+                [](Resource& resource) {
+                    resource.proof = resource.id + resource.uses;
+                    return true;
+                },
+            .destroy = [](Resource& resource) { resource = {}; }};
+}
+
+inline lagoon::ArenaOptions desk_options(lagoon::Ownership ownership) {
+    lagoon::ArenaOptions options;
+    options.max_processes = 6;
+    options.max_threads = 6;
+    options.ownership = ownership;
+    return options;
+}
+
+/// One word of a pool, and who is behind it.
+struct SlotSeen {
+    std::uint64_t truth = 0;
+    std::uint64_t meta = 0;
+    bool of_the_dead = false;
+};
+
+template <class T>
+std::uint64_t meta_of(lagoon::Pool<T>& pool, std::uint64_t index) {
+    // Y3 acquire load <- O14, O8.
+    return lagoon::detail::pool_slot(support::object_of(pool), index)
+        .meta.load(std::memory_order_acquire);
+}
+
+}  // namespace rig

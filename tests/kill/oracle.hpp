@@ -1,0 +1,320 @@
+// oracle.hpp: what must hold of a desk after a death and its repair.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <runtime/members.hpp>
+#include <runtime/pool_body.hpp>
+
+#include "kill/desk.hpp"
+
+namespace rig {
+
+using support::SlotState;
+namespace word = lagoon::detail::word;
+namespace meta = lagoon::detail::meta;
+
+/// The desk as every run begins: two resources in `pool` and `served`, three in `many`.
+inline void fill(const Arena<Desk>& desk) {
+    desk->pool.clear();
+    desk->served.clear();
+    desk->reset.clear();
+    desk->many.clear();
+    for (const std::uint64_t id : {1, 2}) {
+        desk->pool.add(Resource{id});
+        desk->served.add(Resource{id + 10});
+        desk->reset.add(Resource{id + 20});
+    }
+    for (std::uint64_t id = 0; id < 3; ++id) desk->many.add(id);
+    desk->total.exchange(100);
+    desk->numbers.fill(7);
+    desk->narrow.store(5);
+    desk->wide.store(Wide{1, 1, 1, 1, 1});
+    desk->text.store(Text{"as it was"});
+}
+
+/// Of idle resources: ids, each once; all of them whole but those whose borrower died.
+inline std::set<std::uint64_t> ids_in(lagoon::Pool<Resource>& pool) {
+    std::set<std::uint64_t> ids;
+    for (const auto& slot : pool.snapshot()) {
+        if (!slot.value) continue;
+        INFO("slot " << slot.index << " with resource " << slot.value->id);
+        REQUIRE(ids.insert(slot.value->id).second);
+        if (!slot.recovered) REQUIRE(slot.value->whole());
+    }
+    return ids;
+}
+
+inline Model model_of(const Arena<Desk>& desk) {
+    Model model;
+    model.total = desk->total.load();
+    model.events = desk->events.load();
+    for (std::size_t i = 0; i < model.numbers.size(); ++i) {
+        model.numbers[i] = desk->numbers[i].load();
+    }
+    model.narrow = desk->narrow.load();
+    model.wide = desk->wide.load();
+    model.text = std::string{desk->text.load().view()};
+    model.pool = ids_in(desk->pool);
+    model.served = ids_in(desk->served);
+    model.reset = ids_in(desk->reset);
+    model.many = desk->many.idle();
+    model.closed = desk->pool.closed();
+    return model;
+}
+
+/// What the dead have left, as it was before anybody repaired it.
+class Dead {
+public:
+    /// `undisturbed`: nobody else can have begun to repair.
+    Dead(const Arena<Desk>& desk, bool undisturbed) : desk_{desk}, undisturbed_{undisturbed} {
+        auto& attachment = desk.attached();
+        const auto& header = *attachment.header;
+        for (std::uint32_t i = 0; i < header.max_members; ++i) {
+            std::uint64_t state = 0;
+            const auto life = lagoon::detail::member_life(attachment, i, &state);
+            if (life == lagoon::detail::MemberLife::dead) lanes_.insert(i);
+        }
+        for (auto i = header.max_members; i < header.max_lanes; ++i) {
+            const auto state = attachment.lane_entry(i).state.load(std::memory_order_acquire);
+            if (lagoon::detail::is_live(state) &&
+                lanes_.contains(lagoon::detail::member_of_lane(state))) {
+                lanes_.insert(i);
+            }
+        }
+        look(desk->pool, pool_);
+        look(desk->served, served_);
+        look(desk->reset, reset_);
+        look(desk->many, many_);
+        lock_ = lock_word();
+    }
+
+    /// What the living have in hand is still theirs.
+    void require_lent(const std::vector<Lease<Resource>>& leases) const {
+        for (const auto& lease : leases) {
+            const auto& seen = pool_[lease.index()];
+            REQUIRE(word::state(seen.truth) == SlotState::held);
+            REQUIRE_FALSE(seen.of_the_dead);
+        }
+    }
+    /// Everything that named the dead has become what it must become.
+    void require_settled() const {
+        settled(desk_->pool, pool_);
+        settled(desk_->served, served_);
+        settled(desk_->reset, reset_);
+        settled(desk_->many, many_);
+        const bool owner_died = (lock_ >> 10 & 1) != 0 && lanes_.contains(lock_ & 0x3ff);
+        if (owner_died) {
+            REQUIRE(desk_->lock.owner_died());
+        } else if (undisturbed_ && (lock_ >> 12 & 1) == 0) {
+            REQUIRE_FALSE(desk_->lock.owner_died());
+        }
+    }
+
+private:
+    [[nodiscard]] std::uint64_t lock_word() const {
+        return reinterpret_cast<lagoon::detail::Atomic<std::uint64_t>&>(desk_->lock)
+            .load(std::memory_order_acquire);
+    }
+    template <class T>
+    void look(lagoon::Pool<T>& pool, std::vector<SlotSeen>& into) const {
+        for (std::uint64_t i = 0; i < pool.capacity(); ++i) {
+            SlotSeen seen;
+            seen.truth = support::truth_of(pool, i);
+            seen.meta = meta_of(pool, i);
+            seen.of_the_dead =
+                word::names_owner(seen.truth) && lanes_.contains(word::owner(seen.truth));
+            into.push_back(seen);
+        }
+    }
+    template <class T>
+    void settled(lagoon::Pool<T>& pool, const std::vector<SlotSeen>& all) const {
+        const auto& body = support::body_of(pool);
+        // With a hook for it, what becomes of a resource is the hook's word.
+        const bool has_check = body.hooks.load(std::memory_order_acquire) != 0;
+        for (std::uint64_t i = 0; i < all.size(); ++i) {
+            const auto& seen = all[i];
+            const auto now = support::truth_of(pool, i);
+            INFO("slot " << i << " was " << std::hex << seen.truth << ", is " << now);
+            if (!seen.of_the_dead) {
+                // Nobody but the dead has worked on it.
+                if (undisturbed_ && word::state(seen.truth) == SlotState::free && !pool.closed()) {
+                    REQUIRE(now == seen.truth);
+                }
+                continue;
+            }
+            switch (word::state(seen.truth)) {
+                case SlotState::held: {
+                    const auto deaths = meta::deaths(seen.meta);
+                    REQUIRE(meta::deaths(meta_of(pool, i)) == std::min(deaths + 1, 15U));
+                    if (pool.closed()) {
+                        REQUIRE(word::state(now) == SlotState::empty);
+                    } else if (has_check) {
+                        REQUIRE_FALSE(word::recovered(now));
+                    } else {
+                        REQUIRE(word::state(now) == SlotState::free);
+                        REQUIRE(word::recovered(now));
+                    }
+                    break;
+                }
+                case SlotState::building: {
+                    REQUIRE(word::state(now) == SlotState::empty);
+                    REQUIRE(meta::fill(meta_of(pool, i)) ==
+                            meta::fill(meta::begin_fill(seen.meta, seen.truth)));
+                    break;
+                }
+                case SlotState::closing: REQUIRE(word::state(now) == SlotState::empty); break;
+                default: break;  // checking: whatever the check says
+            }
+        }
+    }
+
+    Arena<Desk> desk_;
+    bool undisturbed_;
+    std::set<std::uint64_t> lanes_;
+    std::vector<SlotSeen> pool_;
+    std::vector<SlotSeen> served_;
+    std::vector<SlotSeen> reset_;
+    std::vector<SlotSeen> many_;
+    std::uint64_t lock_ = 0;
+};
+
+inline void reap_all(const Arena<Desk>& desk) {
+    (void)desk.reap();
+    REQUIRE(desk.reap() == lagoon::Reaped{});  // nothing is left for a second one
+}
+
+/// Every bit that must be there for a slot to be found.
+template <class T>
+void require_hints(lagoon::Pool<T>& pool) {
+    auto& body = support::body_of(pool);
+    const auto missing = [&](lagoon::detail::Hint which, std::uint64_t index) {
+        const auto tree = lagoon::detail::hints_of(body, which);
+        if (!tree.test(index)) return true;
+        const std::uint64_t leaf = index / 64;
+        return const_cast<lagoon::detail::HintTree&>(tree).next_leaf(leaf) != leaf;
+    };
+    for (std::uint64_t i = 0; i < pool.capacity(); ++i) {
+        INFO("the hint of slot " << i);
+        switch (support::state_of(pool, i)) {
+            case SlotState::free: REQUIRE_FALSE(missing(lagoon::detail::Hint::free, i)); break;
+            case SlotState::empty:
+                if (i < body.virgin.load(std::memory_order_relaxed)) {
+                    REQUIRE_FALSE(missing(lagoon::detail::Hint::empty, i));
+                }
+                break;
+            default: break;
+        }
+    }
+}
+
+/// Every slot is idle or empty, an empty one without a trace of its resource.
+template <class T>
+void require_pool_at_rest(lagoon::Pool<T>& pool) {
+    for (std::uint64_t i = 0; i < pool.capacity(); ++i) {
+        const auto truth = support::truth_of(pool, i);
+        INFO("slot " << i << " of " << pool.capacity() << ": " << std::hex << truth);
+        const bool empty = word::state(truth) == SlotState::empty;
+        REQUIRE((empty || !pool.closed()));
+        REQUIRE((empty || word::state(truth) == SlotState::free));
+        if (empty) REQUIRE(support::is_blank(pool, i));
+    }
+    require_hints(pool);
+    auto& body = support::body_of(pool);
+    REQUIRE(body.bulk.load(std::memory_order_acquire) == 0);
+    const auto demand = body.demand.load(std::memory_order_acquire);
+    REQUIRE(((demand & lagoon::detail::demand_attention) != 0) == pool.closed());
+}
+
+/// No word names anybody, no place is taken but the test's own.
+inline void require_at_rest(const Arena<Desk>& desk) {
+    auto& attachment = desk.attached();
+    for (std::uint32_t i = 0; i < attachment.header->max_members; ++i) {
+        const auto state = attachment.member_entry(i).state.load(std::memory_order_acquire);
+        INFO("member " << i);
+        REQUIRE(lagoon::detail::is_live(state) == (i == attachment.member));
+    }
+    for (auto i = attachment.header->max_members; i < attachment.header->max_lanes; ++i) {
+        const auto state = attachment.lane_entry(i).state.load(std::memory_order_acquire);
+        INFO("lane " << i);
+        if (lagoon::detail::is_live(state)) {
+            REQUIRE(lagoon::detail::member_of_lane(state) == attachment.member);
+        }
+    }
+    require_pool_at_rest(desk->pool);
+    require_pool_at_rest(desk->served);
+    require_pool_at_rest(desk->reset);
+    require_pool_at_rest(desk->many);
+    REQUIRE_FALSE(desk->lock.is_locked());
+    for (void* value : {static_cast<void*>(&desk->wide), static_cast<void*>(&desk->text)}) {
+        const auto selector = static_cast<lagoon::detail::ValueCore*>(value)->selector.load(
+            std::memory_order_acquire);
+        REQUIRE((selector & lagoon::detail::selector::claimed_bit) == 0);
+    }
+}
+
+/// Everything is as before the operation or as after it; and as after it when it was over.
+inline void require_between(const Arena<Desk>& desk, const Model& before, const Model& after,
+                            bool over) {
+    const Model now = model_of(desk);
+    const auto one_of = [&](const char* what, const auto& found, const auto& old,
+                            const auto& changed) {
+        INFO(what << (over ? ", after the operation" : ", after a kill"));
+        REQUIRE((found == changed || (!over && found == old)));
+    };
+    one_of("total", now.total, before.total, after.total);
+    one_of("events", now.events, before.events, after.events);
+    for (std::size_t i = 0; i < now.numbers.size(); ++i) {
+        one_of("an element", now.numbers[i], before.numbers[i], after.numbers[i]);
+    }
+    one_of("the narrow value", now.narrow, before.narrow, after.narrow);
+    one_of("the wide value", now.wide, before.wide, after.wide);
+    one_of("the text", now.text, before.text, after.text);
+    one_of("closed", now.closed, before.closed, after.closed);
+    const auto resources = [&](const char* what, const std::set<std::uint64_t>& found,
+                               const std::set<std::uint64_t>& old,
+                               const std::set<std::uint64_t>& changed) {
+        INFO(what);
+        if (over) REQUIRE(found == changed);
+        for (const auto id : found) REQUIRE((old.contains(id) || changed.contains(id)));
+        for (const auto id : old) REQUIRE((found.contains(id) || !changed.contains(id)));
+    };
+    resources("pool", now.pool, before.pool, after.pool);
+    resources("served", now.served, before.served, after.served);
+    resources("reset", now.reset, before.reset, after.reset);
+    REQUIRE(now.many >= std::min(before.many, after.many));
+    REQUIRE(now.many <= std::max(before.many, after.many));
+}
+
+/// Takes all that is idle, in one go, and gives it back.
+template <class T>
+void require_all_lent(lagoon::Pool<T>& pool) {
+    const auto idle = pool.idle();
+    std::vector<Lease<T>> all;
+    while (auto lease = pool.try_acquire()) all.push_back(std::move(lease));
+    REQUIRE(all.size() == (pool.closed() ? 0 : idle));
+    all.clear();
+    // A dead waiter's mark is a hint: it goes when somebody has given back.
+    if (idle > 0) {
+        REQUIRE(pool.stats().waiting == 0);
+        const auto demand = support::body_of(pool).demand.load(std::memory_order_acquire);
+        REQUIRE((demand & ~lagoon::detail::demand_attention) == 0);
+    }
+}
+
+/// The next one can do everything; leaves the desk clean.
+inline void require_usable(const Arena<Desk>& desk) {
+    require_all_lent(desk->pool);
+    require_all_lent(desk->served);
+    require_all_lent(desk->reset);
+    require_all_lent(desk->many);
+    REQUIRE(desk->lock.try_lock());
+    desk->lock.mark_clean();
+    desk->lock.unlock();
+    desk->wide.store(Wide{});
+    REQUIRE(desk->wide.load() == Wide{});
+    desk->text.store(Text{"usable"});
+    REQUIRE(desk->text.load() == "usable");
+}
+
+}  // namespace rig

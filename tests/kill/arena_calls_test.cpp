@@ -15,8 +15,11 @@ using lagoon::Lifetime;
 using rig::Stepper;
 using rig::Stop;
 using scene::Desk;
+using scene::leave_stale;
+using scene::require_reusable;
 using scene::require_unclaimed;
 using scene::require_whole;
+using scene::Resident;
 using support::Child;
 using support::code_of;
 using support::exists;
@@ -33,57 +36,6 @@ void print(const char* what, std::uint64_t points) {
     std::printf("kill points: %4llu  %s\n", static_cast<unsigned long long>(points), what);
     std::fflush(stdout);
     REQUIRE(points > 0);
-}
-
-/// A process that has been killed while attached to a new arena.
-void leave_stale(const std::string& name) {
-    REQUIRE(support::in_child([&] {
-                const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
-                const auto lease = desk->pool.acquire();
-                if (!desk->lock.try_lock()) return 1;
-                ::_exit(0);
-                return 1;
-            }) == support::exited(0));
-    REQUIRE(exists(file_of(name)));
-}
-
-/// A process attached to the arena until the end of the test.
-class Resident {
-public:
-    explicit Resident(const std::string& name)
-        : process_{[this, name] {
-              const auto desk = Arena<Desk>::open_or_create(name, scene::small(Lifetime::scoped));
-              attached_.raise();
-              for (;;) ::pause();
-              return 0;
-          }} {
-        attached_.wait();
-    }
-
-private:
-    Flag attached_;
-    Child process_;
-};
-
-/// The name leads to a whole arena or to nothing; a new one can be made; nothing is claimed.
-void require_reusable(const std::string& name, Lifetime lifetime) {
-    if (exists(file_of(name))) {
-        const auto opened = support::error_of([&] {
-            const auto desk = Arena<Desk>::open(name);
-            require_whole(desk);
-            require_unclaimed(desk, 0);
-        });
-        // A scoped one whose members are dead is absent; that is the only other answer.
-        if (opened) {
-            REQUIRE(opened->errc() == Errc::no_such_arena);
-            REQUIRE(lifetime == Lifetime::scoped);
-        }
-        REQUIRE(exists(file_of(name)) == (lifetime == Lifetime::persistent));
-        (void)lagoon::remove(name);
-    }
-    const auto fresh = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
-    require_whole(fresh);
-    require_unclaimed(fresh, 0);
 }
 
 }  // namespace

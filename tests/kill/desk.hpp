@@ -63,10 +63,12 @@ struct Actor {
     Actor(Arena<Desk> on, const support::Flag& from) : desk{std::move(on)}, flag{from} {}
 
     Arena<Desk> desk;
-    const support::Flag& flag;  // from the test
+    const support::Flag& flag;         // from the test
+    Arena<Desk>* inherited = nullptr;  // the test's own handle, as the fork has copied it
     std::vector<Lease<Resource>> leases;
     std::vector<Lease<std::uint64_t>> many;
     std::chrono::milliseconds patience{0};  // for waits with a deadline: past the last step
+    std::uint64_t claim = 0;                // on the wide value
     std::stop_source stop;
     std::vector<std::thread> threads;
 };
@@ -100,7 +102,7 @@ inline lagoon::PoolHooks<Resource> hooks() {
 inline lagoon::ArenaOptions desk_options(lagoon::Ownership ownership) {
     lagoon::ArenaOptions options;
     options.max_processes = 6;
-    options.max_threads = 6;
+    options.max_threads = 8;
     options.ownership = ownership;
     return options;
 }

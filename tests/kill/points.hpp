@@ -241,10 +241,16 @@ inline std::vector<std::uint64_t> choose(const Recording& recording, Report& rep
 
 /// Kills the operation at its points, one run each, and lets it end once; looks after each. Prints
 /// how many points there were, and fails without any.
-inline Report sweep(const Scene& scene, std::uint64_t most_others = 40) {
+inline Report sweep(const Scene& scene, std::uint64_t most_others) {
     Report report;
     const std::int64_t only = only_point(scene.name);
     if (only == -2) return report;
+    {
+        // Everything that is made once is made now, and all runs take the same way from here on.
+        auto process = scene.start(false);
+        INFO(scene.name << ": without a stop");
+        scene.check(*process, true);
+    }
     Recording recording;
     {
         auto process = scene.start(true);

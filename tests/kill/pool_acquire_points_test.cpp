@@ -36,7 +36,7 @@ void give_one_back(Stage& stage) { stage.give_one_back(); }
 /// The process uses its shared lane: others of its threads have all there are.
 void share_a_lane(Actor& actor) {
     const support::Flag all;
-    for (int i = 1; i <= 6; ++i) {
+    for (int i = 1; i <= 8; ++i) {
         actor.threads.emplace_back([&, i] {
             (void)actor.desk->pool.try_acquire();
             all.raise(i);

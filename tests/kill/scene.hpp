@@ -86,4 +86,58 @@ inline void require_unclaimed(const lagoon::Arena<Desk>& desk, std::size_t other
     REQUIRE(desk->wide.load() == next);
 }
 
+/// A process that has been killed while attached to a new arena.
+inline void leave_stale(const std::string& name) {
+    REQUIRE(support::in_child([&] {
+                const auto desk =
+                    lagoon::Arena<Desk>::create(name, small(lagoon::Lifetime::scoped));
+                const auto lease = desk->pool.acquire();
+                if (!desk->lock.try_lock()) return 1;
+                ::_exit(0);
+                return 1;
+            }) == support::exited(0));
+    REQUIRE(support::exists(support::file_of(name)));
+}
+
+/// A process attached to the arena until the end of the test.
+class Resident {
+public:
+    explicit Resident(const std::string& name)
+        : process_{[this, name] {
+              const auto desk =
+                  lagoon::Arena<Desk>::open_or_create(name, small(lagoon::Lifetime::scoped));
+              attached_.raise();
+              for (;;) ::pause();
+              return 0;
+          }} {
+        attached_.wait();
+    }
+
+private:
+    support::Flag attached_;
+    support::Child process_;
+};
+
+/// The name leads to a whole arena or to nothing; a new one can be made; nothing is claimed.
+inline void require_reusable(const std::string& name, lagoon::Lifetime lifetime) {
+    if (support::exists(support::file_of(name))) {
+        const auto opened = support::error_of([&] {
+            const auto desk = lagoon::Arena<Desk>::open(name);
+            require_whole(desk);
+            require_unclaimed(desk, 0);
+        });
+        // A scoped one whose members are dead is absent; that is the only other answer.
+        if (opened) {
+            REQUIRE(opened->errc() == lagoon::Errc::no_such_arena);
+            REQUIRE(lifetime == lagoon::Lifetime::scoped);
+        }
+        REQUIRE(support::exists(support::file_of(name)) ==
+                (lifetime == lagoon::Lifetime::persistent));
+        (void)lagoon::remove(name);
+    }
+    const auto fresh = lagoon::Arena<Desk>::create(name, small(lagoon::Lifetime::scoped));
+    require_whole(fresh);
+    require_unclaimed(fresh, 0);
+}
+
 }  // namespace scene

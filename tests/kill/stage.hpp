@@ -103,6 +103,7 @@ public:
     std::function<void()> later;       // ends what the test keeps the operation waiting with
     std::optional<Dead> dead_earlier;  // whom the operation repairs
     support::Flag flag;                // to the process
+    std::shared_ptr<void> other;       // a further process
 
     [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -121,7 +122,7 @@ public:
         while (auto lease = desk->many.try_acquire()) held_many.push_back(std::move(lease));
     }
 
-    Report sweep(std::uint64_t most_others = 40) {
+    Report sweep(std::uint64_t most_others) {
         const Report report = rig::sweep(scene(), most_others);
         if (operation_.waiter && only_point(operation_.name) == -1) pause_everywhere();
         return report;
@@ -163,6 +164,7 @@ private:
         auto process = std::make_unique<Stepper>(
             [this, slowly] {
                 Actor actor{operation_.unattached ? desk : Arena<Desk>::open(name_), flag};
+                actor.inherited = &desk;
                 actor.patience = std::chrono::milliseconds{slowly ? 700 : 10};
                 operation_.prepare(actor);
                 return actor;
@@ -198,6 +200,7 @@ private:
         dead.require_settled();
         if (dead_earlier) dead_earlier->require_settled();
         dead_earlier.reset();
+        other.reset();
         require_at_rest(desk);
         require_between(desk, before_, after, over);
         if (operation_.check) operation_.check(*this, over);
@@ -245,10 +248,10 @@ private:
 };
 
 /// One table of operations: each swept.
-inline void sweep_all(const std::vector<Operation>& operations) {
+inline void sweep_all(const std::vector<Operation>& operations, std::uint64_t most_others = 125) {
     std::uint64_t points = 0;
     for (const Operation& operation : operations) {
-        const Report report = Stage{operation}.sweep();
+        const Report report = Stage{operation}.sweep(most_others);
         points += report.changed + report.other;
     }
     std::printf("kill points: %llu in %zu operations\n", static_cast<unsigned long long>(points),

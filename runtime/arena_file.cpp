@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -43,27 +44,64 @@ const char* header_flaw(const ArenaHeader& h, std::uint64_t file_bytes) noexcept
     if (h.max_members == 0 || h.max_members > h.max_lanes || h.max_lanes > lane_limit) {
         return "the number of lanes";
     }
-    if (h.members_offset % cache_line_bytes != 0 ||
+    // One part behind the other: what is written into one must not be another's numbers.
+    if (h.members_offset % cache_line_bytes != 0 || h.members_offset < page_bytes ||
         !within(h.members_offset, std::uint64_t{h.max_members} * sizeof(MemberEntry), file_bytes)) {
         return "the member entries";
     }
     if (h.lanes_offset % cache_line_bytes != 0 ||
+        h.lanes_offset < h.members_offset + h.max_members * sizeof(MemberEntry) ||
         !within(h.lanes_offset, std::uint64_t{h.max_lanes - h.max_members} * sizeof(LaneEntry),
                 file_bytes)) {
         return "the lane entries";
     }
-    if (h.directory_offset % 8 != 0 || h.directory_count > file_bytes / sizeof(DirectoryEntry) ||
+    if (h.directory_offset % 8 != 0 ||
+        h.directory_offset < h.lanes_offset + (h.max_lanes - h.max_members) * sizeof(LaneEntry) ||
+        h.directory_count > file_bytes / sizeof(DirectoryEntry) ||
         !within(h.directory_offset, h.directory_count * sizeof(DirectoryEntry), file_bytes)) {
         return "the directory";
     }
-    if (h.root_offset % cache_line_bytes != 0 || !within(h.root_offset, h.root_bytes, file_bytes)) {
+    if (h.root_offset % cache_line_bytes != 0 ||
+        h.root_offset < h.directory_offset + h.directory_count * sizeof(DirectoryEntry) ||
+        !within(h.root_offset, h.root_bytes, file_bytes)) {
         return "the struct's place";
     }
-    if (h.storage_offset % cache_line_bytes != 0 || h.storage_offset > file_bytes) {
+    if (h.storage_offset % cache_line_bytes != 0 || h.storage_offset > file_bytes ||
+        h.storage_offset < h.root_offset + h.root_bytes) {
         return "the storage's place";
     }
     if (h.name.back() != '\0') return "the name";
     return nullptr;
+}
+
+/// Can an element be at this place of the file? Elements of which alignment, the program says.
+bool is_aligned(std::uint64_t offset, const DirectoryEntry& e) noexcept {
+    return std::has_single_bit(e.element_align) && e.element_align <= page_bytes &&
+           offset % e.element_align == 0;
+}
+
+/// Ranges of a file, by their first bytes and sizes. Sorts them.
+using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+bool overlap(Ranges& ranges) {
+    std::sort(ranges.begin(), ranges.end());
+    for (std::size_t i = 1; i < ranges.size(); ++i) {
+        if (ranges[i - 1].first + ranges[i - 1].second > ranges[i].first) return true;
+    }
+    return false;
+}
+
+/// The lines of a counter's stripes, which it may share with other counters.
+std::pair<std::uint64_t, std::uint64_t> stripes_of(const ArenaHeader& h, const DirectoryEntry& e,
+                                                   const std::byte* base) {
+    std::uint64_t at = e.storage_offset;
+    if (static_cast<Kind>(e.kind) == Kind::pool) {
+        const std::uint64_t object = h.root_offset + e.object_offset;
+        PoolObject pool;
+        std::memcpy(&pool, base + object, sizeof pool);
+        at = object + static_cast<std::uint64_t>(pool.stripes.from_object);
+    }
+    at -= at % cache_line_bytes;
+    return {at, std::uint64_t{h.max_lanes} * cache_line_bytes};
 }
 
 /// Where an entry that has storage says it is, and where its object looks for it.
@@ -85,6 +123,7 @@ const char* entry_flaw(const ArenaHeader& h, const DirectoryEntry& e, const std:
         return e.extent == 0 && nothing.extent == 0 ? nullptr : "its extent";
     }
     if (e.storage_offset < h.storage_offset || e.storage_offset % 8 != 0 ||
+        !is_aligned(e.storage_offset, e) ||
         !within(e.storage_offset, e.storage_bytes, h.arena_bytes)) {
         return "its storage";
     }
@@ -114,23 +153,30 @@ void require_sound(const ArenaHeader& h, const std::byte* base, const std::strin
                                 "file were changed. Remove it: lagoon rm " +
                                 std::string{h.name.data()});
     }
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
+    Ranges objects;
+    Ranges storage;
+    Ranges stripes;
     for (std::uint32_t i = 0; i < h.directory_count; ++i) {
-        if (const char* flaw = entry_flaw(h, directory[i], base)) {
+        const DirectoryEntry& e = directory[i];
+        if (const char* flaw = entry_flaw(h, e, base)) {
             fail(Errc::corrupt,
                  what + ": member " + std::to_string(i) + ": " + flaw + " cannot be");
         }
-        if (directory[i].storage_bytes > 0 &&
-            static_cast<Kind>(directory[i].kind) != Kind::sharded_counter) {
-            taken.emplace_back(directory[i].storage_offset, directory[i].storage_bytes);
+        const auto kind = static_cast<Kind>(e.kind);
+        objects.emplace_back(e.object_offset, e.object_bytes);
+        if (kind == Kind::pool || kind == Kind::sharded_counter) {
+            stripes.push_back(stripes_of(h, e, base));
+        }
+        if (e.storage_bytes > 0 && kind != Kind::sharded_counter) {
+            storage.emplace_back(e.storage_offset, e.storage_bytes);
         }
     }
-    std::sort(taken.begin(), taken.end());
-    for (std::size_t i = 1; i < taken.size(); ++i) {
-        if (taken[i - 1].first + taken[i - 1].second > taken[i].first) {
-            fail(Errc::corrupt, what + ": the storage of two members overlaps");
-        }
-    }
+    if (overlap(objects)) fail(Errc::corrupt, what + ": two members lie in one place");
+    // Stripes lie in blocks that counters share, so a block is one range.
+    std::sort(stripes.begin(), stripes.end());
+    stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
+    storage.insert(storage.end(), stripes.begin(), stripes.end());
+    if (overlap(storage)) fail(Errc::corrupt, what + ": the storage of two members overlaps");
 }
 
 }  // namespace

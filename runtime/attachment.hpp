@@ -123,6 +123,10 @@ void ensure_member_locked(Attachment& attachment);
 /// For a fault at `address` in a closed range: a line that names the arena; its length, or 0.
 [[nodiscard]] int explain_address(const void* address, char* line, std::size_t room) noexcept;
 
+/// Has anybody this lane? To be asked after the word that names it was loaded: if the word is still
+/// the same afterwards and the answer was no, it names nobody.
+[[nodiscard]] bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept;
+
 /// The process behind a lane, for display; 0 where there is none.
 [[nodiscard]] std::uint32_t pid_of_lane(const Attachment& attachment, std::uint32_t lane) noexcept;
 

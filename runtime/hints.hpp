@@ -109,6 +109,8 @@ public:
                 if (bits == 0) continue;
                 --l;
                 at = at * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
+                // A bit past the last word stands for nothing: something else has written it.
+                if (at >= count_[l]) return no_index;
                 // T5 relaxed load, no pair: a hint.
                 if (level_[l][at].load(std::memory_order_relaxed) == 0) {
                     (void)clear_above(l + 1, at, 0);

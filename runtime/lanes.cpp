@@ -202,9 +202,10 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->epoch = process_epoch();
     cache->light_store = attachment.light_store;
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
-    // No word of generation 2^34 - 1 in state FREE is ever left by a release: the prediction fails.
+    // No release leaves a word of generation 2^34 - 1, so the prediction fails; were it there all
+    // the same, it would be that of a slot which anybody may take.
     for (auto& remembered : cache->ring) {
-        remembered = {word::generation_mask | static_cast<std::uint64_t>(SlotState::spare), 0};
+        remembered = {word::generation_mask | static_cast<std::uint64_t>(SlotState::free), 0};
     }
     cache->set_pool(&pool);
     return *cache;

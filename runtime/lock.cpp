@@ -125,8 +125,8 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
     detail::Sleeper sleeper{this, futex_half(word_), patience,
                             static_cast<std::uint32_t>(one_change)};
     for (;;) {
-        // L4 relaxed load, no pair: a guess for L1 and L5.
-        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        // L3 acquire load <- L1, L2: a guess for L1 and L5, and before a look at the owner's lane.
+        std::uint64_t word = word_.load(std::memory_order_acquire);
         if ((word & locked_bit) == 0) {
             // L1 acq_rel RMW <- L2 -> L2, L3: with the waiters bit, for others may sleep still.
             if (word_.compare_exchange_strong(word, locked_by(word, lane.lane) | waiters_bit,
@@ -134,6 +134,15 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
                                               std::memory_order_relaxed)) {
                 return {Outcome::ok, (word & dirty_bit) != 0};
             }
+            continue;
+        }
+        if (!detail::lane_lives(*lane.attachment, lane_in(word))) {
+            // Nobody's: written by something else. As after a death.
+            // L2 acq_rel RMW <- L1 -> L1, L3: every change counts, so the word that is there still
+            // was there when the lane was looked at.
+            (void)word_.compare_exchange_strong(word, unlocked(word) | dirty_bit,
+                                                std::memory_order_acq_rel,
+                                                std::memory_order_relaxed);
             continue;
         }
         if (limited && sleeper.arena_closed()) return {Outcome::closed, false};

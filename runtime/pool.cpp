@@ -265,10 +265,12 @@ Taken pool_try_acquire(PoolObject& pool) noexcept {
     return take_idle(pool, cache_of(pool), Effort::hints);
 }
 
-void pool_require_held(Taken taken, std::uint64_t found) noexcept {
-    if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) return;
-    contract_failure("a lease of slot %llu was given back before: it is used twice",
-                     static_cast<unsigned long long>(taken.index));
+bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {
+    if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) {
+        return true;
+    }
+    count(body_of(pool).damaged);
+    return false;
 }
 
 void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
@@ -277,80 +279,79 @@ void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
 
 namespace {
 
-/// The word that the lease stands for, which may have moved to the process's lane meanwhile.
-/// Aborts when the lease is stale. False when it is a forked child's copy.
-bool lease_word(PoolObject& pool, Taken taken, std::uint64_t epoch, std::uint64_t* word) noexcept {
-    if (epoch != process_epoch() || attachment_of(&pool) == nullptr) return false;
-    *word = truth_of(body_of(pool), taken.index);
-    pool_require_held(taken, *word);
-    return true;
+/// A forked child's copy, or one whose arena is closed.
+bool is_foreign(const PoolObject& pool, std::uint64_t epoch) noexcept {
+    return epoch != process_epoch() || attachment_of(&pool) == nullptr;
 }
 
-/// From HELD to `to(word)`; the hand-over of an exiting thread may come in between.
+/// From the lease's HELD to `to(word)`, which is returned; the hand-over of an exiting thread may
+/// come in between. 0 when the slot is not the lease's any more.
 template <class To>
-std::uint64_t leave_held(PoolBody& body, std::uint64_t index, std::uint64_t word,
-                         To&& to) noexcept {
-    for (;;) {
+std::uint64_t leave_held(PoolObject& pool, Taken taken, To&& to) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t word = truth_of(body, taken.index);
+    while (pool_is_held(pool, taken, word)) {
         const std::uint64_t next = to(word);
-        if (move_truth(body, index, word, next)) return next;
+        if (move_truth(body, taken.index, word, next)) return next;
     }
+    return 0;
 }
 
 }  // namespace
 
 void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
-    std::uint64_t word = 0;
-    if (!lease_word(pool, taken, epoch, &word)) return;
+    if (is_foreign(pool, epoch)) return;
     PoolCache& cache = cache_of(pool);
-    const std::uint64_t left = leave_held(body_of(pool), taken.index, word, [](std::uint64_t w) {
-        return word::next(w, SlotState::free);
-    });
+    const std::uint64_t left =
+        leave_held(pool, taken, [](std::uint64_t w) { return word::next(w, SlotState::free); });
+    if (left == 0) return;
     cache.ring[++cache.top % remembered_slots] = {left, taken.index};
     announce_free(pool, taken.index);
 }
 
 void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
-    std::uint64_t word = 0;
-    if (!lease_word(pool, taken, epoch, &word)) return;
+    if (is_foreign(pool, epoch)) return;
     PoolCache& cache = cache_of(pool);
     PoolBody& body = body_of(pool);
     PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
     // O11 acquire load <- O12.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
-        const std::uint64_t dirty = leave_held(body, taken.index, word, [](std::uint64_t w) {
+        const std::uint64_t dirty = leave_held(pool, taken, [](std::uint64_t w) {
             return word::next_dirty(w, DirtyReason::must_destroy);
         });
+        if (dirty == 0) throw_changed(pool, taken.index);
         count_missing(pool, taken.index, dirty);
         hints_of(body, Hint::dirty).set(taken.index);
         wake_for_place(pool);
         return;
     }
-    const std::uint64_t closing = leave_held(body, taken.index, word, [&](std::uint64_t w) {
+    const std::uint64_t closing = leave_held(pool, taken, [&](std::uint64_t w) {
         return word::next(w, SlotState::closing, cache.lane);
     });
+    if (closing == 0) throw_changed(pool, taken.index);
     close_slot(pool, taken.index, closing);
 }
 
 void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out) {
-    std::uint64_t word = 0;
     PoolBody& body = body_of(pool);
     std::copy_n(value_of(body, taken.index), body.value_bytes, static_cast<std::byte*>(out));
-    if (!lease_word(pool, taken, epoch, &word)) return;
+    if (is_foreign(pool, epoch)) return;
     // CLOSING first: should we die before EMPTY, nobody lends a value that is half zeroes, and
     // what only our memory still knew of is destroyed.
     PoolCache& cache = cache_of(pool);
-    const std::uint64_t closing = leave_held(body, taken.index, word, [&](std::uint64_t w) {
+    const std::uint64_t closing = leave_held(pool, taken, [&](std::uint64_t w) {
         return word::next(w, SlotState::closing, cache.lane);
     });
+    if (closing == 0) throw_changed(pool, taken.index);
     make_empty(pool, taken.index, closing);
 }
 
 std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
-    std::uint64_t word = 0;
-    if (!lease_word(pool, taken, epoch, &word)) return taken.word;
-    return leave_held(body_of(pool), taken.index, word,
-                      [](std::uint64_t w) { return w & ~word::recovered_bit; });
+    if (is_foreign(pool, epoch)) return taken.word;
+    const std::uint64_t clean =
+        leave_held(pool, taken, [](std::uint64_t w) { return w & ~word::recovered_bit; });
+    return clean != 0 ? clean : taken.word;
 }
 
 SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept {

@@ -91,10 +91,15 @@ std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
 std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept;
 std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
 
+// pool_info.cpp
+/// A slot that this process owned is not as it left it: only damage does that, or a defect here.
+[[noreturn]] void throw_changed(const PoolObject& pool, std::uint64_t index);
+
 // pool_maintain.cpp
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.
 void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept;
-/// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so.
+/// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so. A slot
+/// that is not ours any more stays as it is, and is counted.
 void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept;
 /// The slot is CLOSING and ours: destroy (where this process has it), zero bytes, EMPTY.
 void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept;

@@ -1,5 +1,6 @@
 // pool_info.cpp: making a pool's storage, and reading what a pool is about.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <string>
 
@@ -160,7 +161,10 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
         hints > body.slots_at - body.hints_at) {
         return "the place of its hints";
     }
-    if (body.stride % 8 != 0 || body.value_at % 8 != 0 || body.value_at < sizeof(SlotHead) ||
+    const std::uint64_t align = entry.element_align;
+    if (!std::has_single_bit(align) || align > page_bytes || body.stride % align != 0 ||
+        (entry.storage_offset + body.slots_at + body.value_at) % align != 0 ||
+        body.stride % 8 != 0 || body.value_at % 8 != 0 || body.value_at < sizeof(SlotHead) ||
         body.value_at > body.stride || body.value_bytes > body.stride - body.value_at ||
         body.stride > (entry.storage_bytes - body.slots_at) / body.capacity) {
         return "the place of its slots";
@@ -173,6 +177,20 @@ PoolPrivate& pool_private(Attachment& attachment, const PoolObject& pool) {
     auto& place = attachment.pools[attachment.offset_of(&pool)];
     if (place == nullptr) place = std::make_unique<PoolPrivate>();
     return *place;
+}
+
+void throw_changed(const PoolObject& pool, std::uint64_t index) {
+    std::string what = "pool";
+    if (const Attachment* attachment = attachment_of(&pool)) {
+        attachment->for_each(Kind::pool, [&](const DirectoryEntry& entry, std::byte* at) {
+            if (reinterpret_cast<PoolObject*>(at) != &pool) return;
+            what = "arena '" + attachment->name + "': pool '" + entry.name.data() + "'";
+        });
+    }
+    throw Error{Errc::corrupt,
+                what + ": slot " + std::to_string(index) +
+                    " was changed while this process owned it; something else writes into the "
+                    "arena's memory"};
 }
 
 std::uint64_t leases_held(const Attachment& attachment) noexcept {
@@ -278,6 +296,7 @@ PoolStats pool_stats(const PoolObject& pool) {
     stats.waits = read(body.waits);
     stats.timed_out = read(body.timed_out);
     stats.late_wakes = read(body.late_wakes);
+    stats.damaged = read(body.damaged);
     return stats;
 }
 

@@ -51,8 +51,8 @@ void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noex
     std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
     const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
     if (!move_truth(body, index, owned, empty)) {
-        contract_failure("slot %llu was changed while this process owned it",
-                         static_cast<unsigned long long>(index));
+        count(body.damaged);
+        return;
     }
     hints_of(body, Hint::empty).set(index);
     wake_for_place(pool);
@@ -119,10 +119,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
     std::uint64_t word = building.word;
     const std::uint64_t ready =
         lend ? word::next(word, SlotState::held, cache.lane) : word::next(word, SlotState::free);
-    if (!move_truth(body, building.index, word, ready)) {
-        contract_failure("slot %llu was changed while this process was filling it",
-                         static_cast<unsigned long long>(building.index));
-    }
+    if (!move_truth(body, building.index, word, ready)) throw_changed(pool, building.index);
     count(body.created);
     if (lend) {
         count_acquired(cache);

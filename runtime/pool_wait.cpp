@@ -25,6 +25,8 @@ namespace {
 
 constexpr std::uint64_t full_scan_slots = 1024;  // above, hints are trusted until a cap or a death
 constexpr int spins = spin_rounds(200);          // a few microseconds
+constexpr std::uint64_t known_demand =
+    demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
 
 std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
     // D5 seq_cst load, no pair: ordered with D1.
@@ -65,20 +67,15 @@ void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     if (left == 0) clear_summary(body, leaf);
 }
 
-bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
-    if (lane >= attachment.header->max_lanes) return false;
-    if (lane < attachment.header->max_members) {
-        // R4 acquire load <- R1, B3.
-        return is_live(attachment.member_entry(lane).state.load(std::memory_order_acquire));
-    }
-    // R2 acquire load <- R3, N1.
-    return is_live(attachment.lane_entry(lane).state.load(std::memory_order_acquire));
-}
-
 /// Demand bits of lanes that nobody has: cleared, and set again if somebody has the lane by now,
 /// for that one may have marked it before the clearing.
 void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
     bool revived = false;
+    // Bits that stand for nothing would send every release the long way for ever.
+    if ((demand_of(body) & ~known_demand) != 0) {
+        // D8 seq_cst RMW, no pair: nobody sets these.
+        body.demand.fetch_and(known_demand, std::memory_order_seq_cst);
+    }
     for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
         for (std::uint64_t bits = leaf_bits(body, leaf); bits != 0; bits &= bits - 1) {
             const std::uint32_t lane =

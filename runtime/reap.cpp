@@ -34,6 +34,7 @@ DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member, std::ui
 }
 
 bool DeadLanes::names(std::uint32_t lane) const noexcept {
+    if (nobodys_) return !lane_lives(attachment_, lane);
     if (!set_.test(lane)) return false;
     if (lane == member_) {
         // R4 acquire load <- R1, B3: still the dead incarnation?
@@ -56,8 +57,8 @@ void DeadLanes::free_lanes() const noexcept {
 
 namespace {
 
-/// Every word that names one of the lanes, then a wake-up for whoever the dead could have owed one.
-void repair_objects(Attachment& attachment, const DeadLanes& dead, Reaped& done) noexcept {
+/// Every word that names one of the lanes.
+void repair_words(Attachment& attachment, const DeadLanes& dead, Reaped& done) noexcept {
     attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
         repair_pool(*reinterpret_cast<PoolObject*>(object), dead, done);
     });
@@ -65,10 +66,15 @@ void repair_objects(Attachment& attachment, const DeadLanes& dead, Reaped& done)
         if (repair_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), dead)) ++done.locks;
     });
     attachment.for_each(Kind::value, [&](const DirectoryEntry& entry, std::byte* object) {
-        if (entry.element_bytes > 8 && repair_value(*reinterpret_cast<ValueCore*>(object), dead)) {
+        if (is_wide_value(entry.element_bytes) &&
+            repair_value(*reinterpret_cast<ValueCore*>(object), dead)) {
             ++done.locks;
         }
     });
+}
+
+/// For whoever the dead could have owed a wake-up.
+void wake_all(Attachment& attachment) noexcept {
     attachment.for_each(Kind::pool, [](const DirectoryEntry&, std::byte* object) {
         wake_pool(*reinterpret_cast<PoolObject*>(object));
     });
@@ -83,7 +89,8 @@ void repair_objects(Attachment& attachment, const DeadLanes& dead, Reaped& done)
 Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t state) {
     Reaped done;
     const DeadLanes dead{attachment, index, state};
-    repair_objects(attachment, dead, done);
+    repair_words(attachment, dead, done);
+    wake_all(attachment);
     dead.free_lanes();
     // R1 acq_rel RMW -> B1, R4: only now can the entry be claimed again.
     if (attachment.member_entry(index).state.compare_exchange_strong(
@@ -114,7 +121,8 @@ void repair_own(Attachment& attachment) noexcept {
         const DeadLanes own{attachment, attachment.member,
                             attachment.member_state.load(std::memory_order_acquire)};
         Reaped done;
-        repair_objects(attachment, own, done);
+        repair_words(attachment, own, done);
+        wake_all(attachment);
     } catch (...) {
         contract_failure("no memory to leave arena '%s'", attachment.name.c_str());
     }
@@ -128,6 +136,13 @@ Reaped repair_the_dead(Attachment& attachment) noexcept {
     return done;
 }
 
+Reaped repair_nobodys(Attachment& attachment) noexcept {
+    Reaped done;
+    repair_words(attachment, DeadLanes{attachment}, done);
+    if (done != Reaped{}) wake_all(attachment);
+    return done;
+}
+
 Reaped repair_the_marked(Attachment& attachment, bool* dying) noexcept {
     Reaped done;
     *dying = false;
@@ -135,6 +150,7 @@ Reaped repair_the_marked(Attachment& attachment, bool* dying) noexcept {
         MemberEntry& entry = attachment.member_entry(i);
         // R6 acquire load, no pair: the kernel writes the mark; it is a hint to look.
         if ((entry.death_word.load(std::memory_order_acquire) & death_mark) == 0) continue;
+        if (i == attachment.member) continue;  // we live, whatever wrote that
         // R4 acquire load <- R1, B3.
         const std::uint64_t before = entry.state.load(std::memory_order_acquire);
         if (!is_live(before)) continue;

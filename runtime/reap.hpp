@@ -13,9 +13,13 @@
 namespace lagoon::inline v1::detail {
 
 /// The lanes of one dead member, each with the word that its entry had when the death was proved.
+/// Or all lanes that nobody has: no word names one of them but by damage.
 class DeadLanes {
 public:
     DeadLanes(const Attachment& attachment, std::uint32_t member, std::uint64_t member_state);
+    /// Nobody's.
+    explicit DeadLanes(const Attachment& attachment) noexcept
+        : attachment_{attachment}, nobodys_{true} {}
 
     /// True when `lane` is one of them and its entry still is what it was. To be asked after the
     /// word that names the lane was loaded, or a new owner of the lane would be robbed.
@@ -25,8 +29,9 @@ public:
 
 private:
     const Attachment& attachment_;
-    std::uint32_t member_;
-    std::uint64_t member_state_;
+    std::uint32_t member_ = 0;
+    std::uint64_t member_state_ = 0;
+    bool nobodys_ = false;
     std::bitset<lane_limit + 1> set_;
     std::vector<std::uint64_t> states_;
 };
@@ -37,6 +42,10 @@ Reaped repair_the_dead(Attachment& attachment) noexcept;
 /// A member's death word is marked: repairs it if the proof is there. `dying` is set while the
 /// proof is still to come.
 Reaped repair_the_marked(Attachment& attachment, bool* dying) noexcept;
+
+/// Repairs every word that names a lane which nobody has, and every hint: whatever has written
+/// them, no death of a member did. Looks at all slots of all pools.
+Reaped repair_nobodys(Attachment& attachment) noexcept;
 
 /// What this process's own lanes still hold when it leaves: as after a death.
 void repair_own(Attachment& attachment) noexcept;

@@ -10,7 +10,9 @@
 
 #include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/value_core.hpp>
+#include <lagoon/error.hpp>
 
+#include "attachment.hpp"
 #include "os.hpp"
 #include "reap.hpp"
 
@@ -20,10 +22,30 @@ namespace {
 
 constexpr int spins = spin_rounds(100);
 
+/// Wide values that this thread has claimed just now; more than one where a change of one value
+/// changes another.
+constinit thread_local std::uint32_t claims = 0;
+
 const Atomic<std::uint64_t>* copy_of(const std::uint64_t* copies, std::uint64_t words,
                                      std::uint64_t which) noexcept {
     static_assert(sizeof(Atomic<std::uint64_t>) == sizeof(std::uint64_t));
     return reinterpret_cast<const Atomic<std::uint64_t>*>(copies + (which & 1) * words);
+}
+
+/// Undoes a claim in the name of a lane that nobody has, or of ours though we have claimed nothing:
+/// something else wrote it. True when it is worth another look.
+bool undo_nobodys(ValueCore& core, const LaneView& lane, std::uint64_t found) noexcept {
+    const std::uint32_t by = selector::lane(found);
+    if (by == lane.lane && !lane.shared) {
+        if (claims != 0) contract_failure("a value is written by a change of the same value");
+    } else if (lane_lives(*lane.attachment, by)) {
+        return false;
+    }
+    // V1 seq_cst RMW -> V1, V2: the lane was looked at after the claim was read, and the claim has
+    // been there all the time if it is there still.
+    (void)core.selector.compare_exchange_strong(
+        found, selector::abandon(found), std::memory_order_seq_cst, std::memory_order_relaxed);
+    return true;
 }
 
 }  // namespace
@@ -60,6 +82,7 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
             // V1 seq_cst RMW <- V1 -> V1, V2: names the writer; before any word of the copy.
             if (core.selector.compare_exchange_strong(found, mine, std::memory_order_seq_cst,
                                                       std::memory_order_acquire)) {
+                ++claims;
                 return mine;
             }
             continue;
@@ -68,6 +91,7 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
             cpu_relax();
             continue;
         }
+        if (undo_nobodys(core, lane, found)) continue;
         // V6 seq_cst RMW, no pair: the mark; ordered with V1 both ways.
         core.waiters.exchange(1, std::memory_order_seq_cst);
         // V7 seq_cst load, no pair: ordered with V6.
@@ -87,13 +111,15 @@ void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, st
     // V1 seq_cst RMW -> V1, V2: the new copy is whole. The claim is ours, so it cannot fail.
     core.selector.compare_exchange_strong(claim, selector::commit(claim), std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
+    --claims;
     value_changed(core);
 }
 
 void abandon_wide(ValueCore& core, std::uint64_t claim) noexcept {
     // V1 seq_cst RMW -> V1, V2: the old copy was current all the time.
-    core.selector.compare_exchange_strong(claim, selector::unclaimed(claim),
+    core.selector.compare_exchange_strong(claim, selector::abandon(claim),
                                           std::memory_order_seq_cst, std::memory_order_relaxed);
+    --claims;
     value_changed(core);
 }
 
@@ -113,8 +139,7 @@ bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept {
     // commit: a reader of the copy that the dead was writing, who began before the last commit,
     // must not take what it read for whole.
     return core.selector.compare_exchange_strong(
-        found, selector::unclaimed(found) + selector::one_commit, std::memory_order_seq_cst,
-        std::memory_order_relaxed);
+        found, selector::abandon(found), std::memory_order_seq_cst, std::memory_order_relaxed);
 }
 
 }  // namespace lagoon::inline v1::detail

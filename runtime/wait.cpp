@@ -15,7 +15,10 @@ namespace {
 
 constexpr std::uint64_t first_cap_ns = 50'000'000;
 constexpr std::uint64_t last_cap_ns = 1'000'000'000;
-constexpr std::chrono::microseconds dying_pause{100};  // between a death's hint and its proof
+// Between a death's hint and its proof; longer with every look, for a hint may be false.
+constexpr std::chrono::microseconds dying_pause{100};
+constexpr std::uint32_t looks_per_pause = 16;
+constexpr std::uint32_t polls_before_doubt = 128;  // some 50 ms
 constexpr std::size_t most_words = 128;
 
 /// Between 3/4 and 5/4, so that many sleepers do not look at the same moment.
@@ -85,7 +88,8 @@ Woken Sleeper::sleep(std::uint32_t seen) {
     bool dying = false;
     if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
     const auto now = std::chrono::steady_clock::now();
-    const auto cap = now + (dying ? std::chrono::nanoseconds{dying_pause}
+    const auto pause = dying_pause * (1 + std::min(polls_, polls_before_doubt) / looks_per_pause);
+    const auto cap = now + (dying ? std::chrono::nanoseconds{pause}
                                   : std::chrono::nanoseconds{jittered(cap_ns_, this)});
     std::size_t which = 0;
     const os::Slept slept =
@@ -101,7 +105,7 @@ Woken Sleeper::sleep(std::uint32_t seen) {
         case os::Slept::timed_out: break;
     }
     if (expired()) return Woken::deadline;
-    if (dying) return Woken::event;
+    if (dying && ++polls_ % polls_before_doubt != 0) return Woken::event;
     // The cap guards against lost hints: also against deaths that no keeper could announce.
     const bool repaired = repair_the_dead(attachment).processes > 0;
     // Where this process cannot run the heavy fence but others rely on it, the cap is what ends a

@@ -122,6 +122,7 @@ struct PoolStats {
     std::uint64_t waits = 0;          ///< acquisitions that slept at least once
     std::uint64_t timed_out = 0;
     std::uint64_t late_wakes = 0;  ///< found after a sleep that nobody ended or tried to end
+    std::uint64_t damaged = 0;     ///< slots that something else changed under their owner
 
     /// Acquisitions that found a resource instead of making one.
     [[nodiscard]] std::uint64_t reused() const noexcept {

@@ -48,4 +48,7 @@ struct LeaseRequest {
 };
 int lease(const Common& common, const LeaseRequest& request);
 
+/// The whole command: the line of words to its exit status. Nothing is thrown.
+int run(int argc, char** argv);
+
 }  // namespace lagoon::inline v1::tool

@@ -33,7 +33,10 @@ void peek_into(const std::byte* from, std::byte* into) {
 Bytes copy(const std::byte* from, std::uint64_t bytes) {
     Bytes all(bytes);
     std::uint64_t done = 0;
-    for (; done + 8 <= bytes; done += 8) peek_into<std::uint64_t>(from + done, &all[done]);
+    // Elements of 12 bytes, say, are not all where a word can be.
+    const bool by_words = reinterpret_cast<std::uintptr_t>(from) % 8 == 0;
+    for (; by_words && done + 8 <= bytes; done += 8)
+        peek_into<std::uint64_t>(from + done, &all[done]);
     if (bytes == 4) {
         peek_into<std::uint32_t>(from, all.data());
     } else if (bytes == 2) {

@@ -137,6 +137,7 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
                  {"waits", stats.waits},
                  {"timed_out", stats.timed_out},
                  {"late_wakes", stats.late_wakes},
+                 {"damaged", stats.damaged},
                  {"slots", Json::array()}};
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         if (limit != 0 && json["slots"].size() >= limit) break;
@@ -237,8 +238,9 @@ std::string value_cell(const Json& member) {
 std::string pool_text(const Json& member) {
     const Json& pool = member["pool"];
     std::string counts = "on_death " + pool["on_death"].get<std::string>();
-    for (const char* count : {"acquired", "created", "destroyed", "create_failed", "recovered",
-                              "quarantines", "hooks_missing", "waits", "timed_out", "late_wakes"}) {
+    for (const char* count :
+         {"acquired", "created", "destroyed", "create_failed", "recovered", "quarantines",
+          "hooks_missing", "waits", "timed_out", "late_wakes", "damaged"}) {
         counts += std::string{", "} + count + ' ' + pool[count].dump();
     }
     std::string text =

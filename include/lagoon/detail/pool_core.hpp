@@ -84,6 +84,7 @@ struct PoolBody {
     Atomic<std::uint64_t> waits;
     Atomic<std::uint64_t> timed_out;
     Atomic<std::uint64_t> late_wakes;
+    Atomic<std::uint64_t> damaged;
 };
 
 /// In the root struct.
@@ -156,8 +157,9 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
                        const Patience& patience);
 LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
-/// Aborts unless `found` is the lease's word, perhaps handed over by a thread that has ended.
-LAGOON_COLD void pool_require_held(Taken taken, std::uint64_t found) noexcept;
+/// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, something
+/// that is no user of the pool has changed the slot under its holder: it is counted.
+LAGOON_COLD bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
 /// The second half of a release that found a hint or a waiter: never inlined.
 LAGOON_COLD void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept;
 void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch);
@@ -259,7 +261,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
         // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
         const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
         if (before != taken.word) [[unlikely]]
-            pool_require_held(taken, before);
+            (void)pool_is_held(pool, taken, before);
     }
     cache->ring[++cache->top % remembered_slots] = {left, taken.index};
     // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second

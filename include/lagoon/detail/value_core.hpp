@@ -22,6 +22,11 @@ struct ValueCore {
 };
 static_assert(sizeof(ValueCore) == 16);
 
+/// A value that is kept in two copies, for no atomic has its size.
+constexpr bool is_wide_value(std::uint64_t bytes) noexcept {
+    return bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8;
+}
+
 namespace selector {
 constexpr std::uint64_t copy_bit = 1;
 constexpr std::uint64_t claimed_bit = 2;
@@ -41,13 +46,16 @@ constexpr std::uint64_t claimed(std::uint64_t s, std::uint32_t by) noexcept {
 constexpr std::uint64_t commit(std::uint64_t s) noexcept {
     return (unclaimed(s) ^ copy_bit) + one_commit;
 }
+/// Every end of a claim counts, so that a claim that was seen twice was there all the time.
+constexpr std::uint64_t abandon(std::uint64_t s) noexcept { return unclaimed(s) + one_commit; }
 }  // namespace selector
 
 /// Copies the current one of `copies[2][words]` to `out`, whole.
 void read_wide(const ValueCore& core, const std::uint64_t* copies, std::uint64_t words,
                std::uint64_t* out) noexcept;
 
-/// Claims the right to write; returns the claimed selector. Waits for a living writer.
+/// Claims the right to write; returns the claimed selector. Waits for a living writer. A thread
+/// that would wait for itself, in a change of this very value, aborts with a message.
 std::uint64_t claim_wide(ValueCore& core) noexcept;
 
 /// Writes `in` into the copy that is not current and makes it the current one.

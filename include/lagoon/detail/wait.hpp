@@ -75,6 +75,7 @@ private:
     std::stop_callback<Poke> poke_;
     std::uint64_t cap_ns_;
     std::uint32_t rotation_ = 0;
+    std::uint32_t polls_ = 0;  // for a death that was announced and is not proved yet
 };
 
 /// Moves the event word on and wakes up to `sleepers` of those who sleep on it.

@@ -1,0 +1,119 @@
+// damage.cpp: which parts of a file are hit, and how.
+//
+// A script: one byte of options, one byte that says how many edits, the edits, and what is left is
+// for whoever then uses the file. An edit: the part, the word in it, the new value.
+#include "damage.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include <lagoon/detail/layout.hpp>
+#include <lagoon/detail/pool_core.hpp>
+
+#include "desk.hpp"
+#include "runtime/arena_file.hpp"
+
+namespace fuzz {
+
+using lagoon::detail::ArenaHeader;
+using lagoon::detail::DirectoryEntry;
+
+namespace {
+
+constexpr std::uint8_t option_checksum = 1;
+constexpr std::uint8_t option_scoped = 2;
+constexpr std::uint8_t option_size = 4;
+
+/// Of what is there now: the header's own numbers may lead anywhere.
+void renew_checksum(std::string& bytes) {
+    if (bytes.size() < sizeof(ArenaHeader)) return;
+    ArenaHeader header;
+    std::memcpy(static_cast<void*>(&header), bytes.data(), sizeof header);
+    const std::uint64_t all = bytes.size();
+    const std::uint64_t directory = header.directory_count * sizeof(DirectoryEntry);
+    if (header.directory_offset > all || directory > all - header.directory_offset) return;
+    // A copy of its own: the place may be one that no entry can stand at.
+    std::vector<DirectoryEntry> entries(header.directory_count);
+    if (directory != 0) {
+        std::memcpy(entries.data(), bytes.data() + header.directory_offset, directory);
+    }
+    const std::uint64_t sum = lagoon::detail::checksum_of(header, entries.data());
+    std::memcpy(&bytes[offsetof(ArenaHeader, checksum)], &sum, sizeof sum);
+}
+
+}  // namespace
+
+void Damage::set_up() {
+    name_ = std::string{"fuzz-"} + subject + '-' + std::to_string(::getpid());
+    path_ = lagoon::detail::arena_path(lagoon::detail::arena_directory({}), name_);
+    (void)make_desk(name_);
+    std::ostringstream text;
+    text << std::ifstream{path_, std::ios::binary}.rdbuf();
+    sound_ = text.str();
+    lagoon::remove(std::string_view{name_});
+    const auto& header = *reinterpret_cast<const ArenaHeader*>(sound_.data());
+    parts_ = {{0, offsetof(ArenaHeader, checksum)},
+              {offsetof(ArenaHeader, state), 64},
+              {header.members_offset, header.lanes_offset - header.members_offset},
+              {header.lanes_offset, header.directory_offset - header.lanes_offset},
+              {0, sound_.size()}};
+    const auto* entry = reinterpret_cast<const DirectoryEntry*>(&sound_[header.directory_offset]);
+    for (std::uint32_t i = 0; i < header.directory_count; ++i, ++entry) {
+        parts_.push_back(
+            {header.directory_offset + i * sizeof(DirectoryEntry) + offsetof(DirectoryEntry, kind),
+             sizeof(DirectoryEntry) - offsetof(DirectoryEntry, kind)});
+        parts_.push_back({header.root_offset + entry->object_offset, entry->object_bytes});
+        if (entry->storage_bytes == 0) continue;
+        const bool pool = entry->kind == static_cast<std::uint32_t>(lagoon::detail::Kind::pool);
+        parts_.push_back({entry->storage_offset, entry->storage_bytes});
+        if (pool) parts_.push_back({entry->storage_offset, sizeof(lagoon::detail::PoolBody)});
+    }
+}
+
+void Damage::edit(Input& input, std::string& bytes) const {
+    const Part& part = parts_[input.below(parts_.size())];
+    std::uint64_t word = 0;
+    const std::uint64_t at = part.offset + 8 * input.below(part.bytes / 8);
+    if (at + sizeof word > bytes.size()) return;
+    std::memcpy(&word, &bytes[at], sizeof word);
+    word = input.word(word);
+    std::memcpy(&bytes[at], &word, sizeof word);
+}
+
+void Damage::write_file(Input& input) const {
+    std::string bytes = sound_;
+    const std::uint8_t options = input.take();
+    const std::uint64_t edits = input.below(most_edits + 1);
+    if ((options & option_scoped) != 0) {
+        bytes[offsetof(ArenaHeader, flags)] |= static_cast<char>(lagoon::detail::flag_scoped);
+    }
+    for (std::uint64_t i = 0; i < edits; ++i) edit(input, bytes);
+    if ((options & option_size) != 0) {
+        const std::uint64_t size = input.word(bytes.size());
+        bytes.resize(std::min<std::uint64_t>(size, bytes.size() + lagoon::detail::page_bytes));
+    }
+    if ((options & option_checksum) != 0) renew_checksum(bytes);
+    std::ofstream{path_, std::ios::binary} << bytes;
+}
+
+void Damage::remove_file() const { ::unlink(path_.c_str()); }
+
+std::vector<Bytes> damage_seeds(std::size_t parts) {
+    std::vector<Bytes> all;
+    for (std::size_t part = 0; part < parts; ++part) {
+        for (std::uint8_t use = 0; use < 8; ++use) {
+            // Options; one edit: part, word, a flipped bit; then what is done with the file.
+            const auto options = static_cast<std::uint8_t>(use % 4 == 0 ? 0 : option_checksum);
+            all.push_back({options, 1, static_cast<std::uint8_t>(part),
+                           static_cast<std::uint8_t>(use * 3), 0, 0, 0, 2,
+                           static_cast<std::uint8_t>(part + use), use, 1, 2, 3, 4, 5, 6, 7, 8});
+        }
+    }
+    return all;
+}
+
+}  // namespace fuzz

@@ -121,6 +121,7 @@ const char* to_string(Outcome outcome) noexcept {
         case Outcome::cancelled: return "cancelled";
         case Outcome::at_capacity: return "at_capacity";
         case Outcome::too_many_waiters: return "too_many_waiters";
+        case Outcome::not_attached: return "not_attached";
         case Outcome::given_back: return "given_back";
     }
     return "unknown";

@@ -14,6 +14,7 @@
 #include <new>
 
 #include <lagoon/error.hpp>
+#include <lagoon/outcome.hpp>
 
 #include "os.hpp"
 #include "process_state.hpp"
@@ -215,23 +216,44 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
 
 constinit thread_local ThreadHot hot{&no_cache, &no_lane};
 
+namespace {
+const LaneView& known_or_new_lane(const void* object) {
+    (void)process_epoch();
+    Attachment* attachment = attachment_of(object);
+    if (attachment == nullptr) {
+        contract_failure(
+            "an object at %p is used that lies in no arena this process is "
+            "attached to",
+            object);
+    }
+    if (const LaneView* known = known_lane(*attachment)) return *known;
+    ensure_member(attachment);
+    const ProcessLock lock;
+    return claim_lane_in(*attachment);
+}
+}  // namespace
+
 const LaneView& find_lane(const void* object) noexcept {
     try {
-        (void)process_epoch();
-        Attachment* attachment = attachment_of(object);
-        if (attachment == nullptr) {
-            contract_failure(
-                "an object at %p is used that lies in no arena this process is "
-                "attached to",
-                object);
-        }
-        if (const LaneView* known = known_lane(*attachment)) return *known;
-        ensure_member(attachment);
-        const ProcessLock lock;
-        return claim_lane_in(*attachment);
+        return known_or_new_lane(object);
     } catch (const std::exception& error) {
         contract_failure("this process cannot take part in the arena: %s", error.what());
     }
+}
+
+const LaneView* find_lane_or(const void* object, Outcome* why) noexcept {
+    try {
+        return &known_or_new_lane(object);
+    } catch (const Error& error) {
+        *why = error.errc() == Errc::closed ? Outcome::closed : Outcome::not_attached;
+    } catch (const std::exception&) {
+        *why = Outcome::not_attached;
+    }
+    return nullptr;
+}
+
+PoolCache* cache_or(PoolObject& pool, Outcome* why) noexcept {
+    return lane_or(&pool, why) != nullptr ? &cache_of(pool) : nullptr;
 }
 
 PoolCache& cache_of(PoolObject& pool) noexcept {

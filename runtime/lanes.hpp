@@ -11,6 +11,8 @@ namespace lagoon::inline v1::detail {
 /// The calling thread's cache of this pool, made at first use; `hot` points to it afterwards
 /// unless the thread has no lane of its own.
 PoolCache& cache_of(PoolObject& pool) noexcept;
+/// The same, but null with the reason in `why` where this process (a forked child) cannot attach.
+PoolCache* cache_or(PoolObject& pool, Outcome* why) noexcept;
 
 /// Under the process lock: no thread's lane or cache leads into this arena any more.
 void forget_lanes(Attachment& attachment) noexcept;

@@ -92,7 +92,11 @@ Lock::Lock(const char* name, LockOptions options) : strict_owner_{options.strict
                                    .object_bytes = sizeof(Lock)});
 }
 
-Locked Lock::try_lock() noexcept { return try_lock_as(detail::lane_of(this)); }
+Locked Lock::try_lock() noexcept {
+    Outcome why = Outcome::closed;
+    const detail::LaneView* lane = detail::lane_or(this, &why);
+    return lane != nullptr ? try_lock_as(*lane) : Locked{why, false};
+}
 
 Locked Lock::try_lock_as(const detail::LaneView& lane) noexcept {
     // L4 relaxed load, no pair: a guess for L1.
@@ -108,8 +112,12 @@ Locked Lock::try_lock_as(const detail::LaneView& lane) noexcept {
 }
 
 Locked Lock::lock_patiently(const detail::Patience& patience) {
-    const detail::LaneView& lane = detail::lane_of(this);
     const bool limited = patience.deadline != detail::for_ever || patience.stop.stop_possible();
+    if (limited) {
+        Outcome why = Outcome::closed;
+        if (detail::lane_or(this, &why) == nullptr) return {why, false};
+    }
+    const detail::LaneView& lane = detail::lane_of(this);
     for (int i = 0; i < spins; ++i) {
         if (const Locked locked = try_lock_as(lane)) return locked;
         // L4 relaxed load, no pair: what this thread itself has written.

@@ -100,7 +100,7 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
     return taken;
 }
 
-Taken search_hints(PoolBody& body, PoolCache& cache, bool surely) noexcept {
+Taken search_hints(PoolBody& body, PoolCache& cache, bool surely, bool sweeps) noexcept {
     HintTree hints = hints_of(body, Hint::free);
     const auto next_leaf = [&](std::uint64_t first) {
         return surely ? hints.next_leaf_surely(first) : hints.next_leaf(first);
@@ -132,7 +132,7 @@ Taken search_hints(PoolBody& body, PoolCache& cache, bool surely) noexcept {
         std::uint64_t bits = 0;
         const Taken taken = take_from_leaf(body, cache, hints, leaf, &bits);
         if (taken.word != 0) return taken;
-        if (bits == 0 || leaves == 1) continue;
+        if (bits == 0 || leaves == 1 || !sweeps) continue;
         stale[stale_count++] = {leaf, bits};
         if (stale_count == stale.size()) {
             const Taken found = sweep_stale(body, cache, hints, stale.data(), stale_count);
@@ -169,15 +169,16 @@ void count_acquired(PoolCache& cache) noexcept {
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
+    const bool sweeps = effort != Effort::tried;
     Taken taken = recall(body, cache);
-    if (taken.word == 0) taken = search_hints(body, cache, false);
+    if (taken.word == 0) taken = search_hints(body, cache, false, sweeps);
     // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
     // that have not returned yet, and few enough to be looked at up to one word of the next level.
     if (taken.word == 0 && (effort == Effort::slots || body.capacity <= 64)) {
         return search_truth(body, cache);
     }
     if (taken.word == 0 && (effort == Effort::leaves || body.capacity <= 64 * 64)) {
-        return search_hints(body, cache, true);
+        return search_hints(body, cache, true, sweeps);
     }
     return taken;
 }
@@ -262,7 +263,9 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
 }
 
 Taken pool_try_acquire(PoolObject& pool) noexcept {
-    return take_idle(pool, cache_of(pool), Effort::hints);
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(pool, &why);
+    return cache != nullptr ? take_idle(pool, *cache, Effort::tried) : not_taken(why);
 }
 
 bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {

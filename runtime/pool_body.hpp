@@ -67,8 +67,9 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
 
 // pool.cpp
 /// What is looked at before it is said that no slot is idle: the tree of hints, all its leaves, or
-/// every slot's word.
-enum class Effort { hints, leaves, slots };
+/// every slot's word. `tried` looks as `hints` does and makes no system call: what it finds stale
+/// it leaves to those who may.
+enum class Effort { tried, hints, leaves, slots };
 /// An idle slot by memory or hints.
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept;
 /// EMPTY to BUILDING.
@@ -84,9 +85,19 @@ void count_acquired(PoolCache& cache) noexcept;
 /// Wakes whom a new idle slot, or a new place, may serve.
 void wake_for_idle(PoolObject& pool) noexcept;
 void wake_for_place(PoolObject& pool) noexcept;
-void announce_wait(PoolBody& body, const LaneView& lane);
+void announce_wait(PoolBody& body, const LaneView& lane) noexcept;
 void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
+/// Before a sleep; after a cap or a death it is every slot in any pool.
+Effort effort_of(const PoolBody& body) noexcept;
+/// Fewer wait than the pool's limit. The mark comes before the count, so that no two can both be
+/// the last one that is let in; two who come at the same moment may both be turned away.
+bool may_wait(PoolObject& pool, const LaneView& lane) noexcept;
+/// Something may be idle but for a hook that this process has. The try_ forms run none. True when
+/// it is worth another look.
+bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept;
+
+// pool_gather.cpp
 /// Who gathers several slots: a lane and its incarnation, in one word.
 std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept;
 std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
@@ -94,6 +105,10 @@ std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
 // pool_info.cpp
 /// A slot that this process owned is not as it left it: only damage does that, or a defect here.
 [[noreturn]] void throw_changed(const PoolObject& pool, std::uint64_t index);
+
+// pool_close.cpp
+/// The pool is closed: from here on every release looks.
+void call_attention(PoolBody& body) noexcept;
 
 // pool_maintain.cpp
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.

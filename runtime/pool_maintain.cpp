@@ -106,20 +106,56 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
 }
 
 Taken pool_begin_build(PoolObject& pool) noexcept {
-    return take_empty(body_of(pool), cache_of(pool).lane);
+    Outcome why = Outcome::closed;
+    const PoolCache* cache = cache_or(pool, &why);
+    return cache != nullptr ? take_empty(body_of(pool), cache->lane) : not_taken(why);
 }
+
+namespace {
+
+/// A slot that was filled and is not to be: its resource is destroyed, where that takes a hook.
+void end_build(PoolObject& pool, const PoolCache& cache, const ErasedHooks& hooks,
+               Taken building) noexcept {
+    PoolBody& body = body_of(pool);
+    count(body.create_failed);
+    std::uint64_t word = building.word;
+    if (hooks.destroy) {
+        const std::uint64_t closing = word::next(word, SlotState::closing, cache.lane);
+        if (move_truth(body, building.index, word, closing)) {
+            close_slot(pool, building.index, closing);
+        }
+    } else if ((hook_bits(body) & hook_destroy) != 0) {
+        const std::uint64_t dirty = word::next_dirty(word, DirtyReason::must_destroy);
+        if (!move_truth(body, building.index, word, dirty)) return;
+        count_missing(pool, building.index, dirty);
+        hints_of(body, Hint::dirty).set(building.index);
+        wake_for_place(pool);
+    } else {
+        make_empty(pool, building.index, word);
+    }
+}
+
+}  // namespace
 
 Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
     PoolBody& body = body_of(pool);
     PoolCache& cache = cache_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
-    if (hooks.on_create) {
-        hooks.on_create(value_of(body, building.index), name_of(body, building.index));
+    try {
+        if (hooks.on_create) {
+            hooks.on_create(value_of(body, building.index), name_of(body, building.index));
+        }
+    } catch (...) {
+        end_build(pool, cache, hooks, building);
+        throw;
     }
     std::uint64_t word = building.word;
     const std::uint64_t ready =
         lend ? word::next(word, SlotState::held, cache.lane) : word::next(word, SlotState::free);
-    if (!move_truth(body, building.index, word, ready)) throw_changed(pool, building.index);
+    if (!move_truth(body, building.index, word, ready)) {
+        count(body.damaged);
+        throw_changed(pool, building.index);
+    }
     count(body.created);
     if (lend) {
         count_acquired(cache);
@@ -306,13 +342,6 @@ void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
     }
 }
 
-/// The pool is closed: from here on every release looks.
-void call_attention(PoolBody& body) noexcept {
-    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
-    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
-    heavy_fence();
-}
-
 }  // namespace
 
 // Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
@@ -326,14 +355,14 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
         }
         restore_hint(pool, index);
     }
-    // J2 acquire load <- J1.
+    // J4 acquire load <- J1.
     std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
     if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
         dead.names(gatherer_lane(gatherer))) {
         // J3 seq_cst RMW, no pair: ordered with D3; a new gatherer marks again when it is woken.
         body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 acq_rel RMW -> J2: nobody gathers any more.
-        body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_acq_rel,
+        // J1 seq_cst RMW -> J2: nobody gathers any more.
+        body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
     }
 }
@@ -348,49 +377,6 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;
     settle_pool(pool, done);
-}
-
-std::uint64_t pool_clear(PoolObject& pool) {
-    PoolBody& body = body_of(pool);
-    (void)lane_of(&pool);
-    std::uint64_t emptied = 0;
-    for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        const std::uint64_t word = truth_of(body, index);
-        switch (word::state(word)) {
-            case SlotState::free:
-            case SlotState::dirty:
-            case SlotState::quarantined:
-                if (empty_slot(pool, index, word)) ++emptied;
-                break;
-            default: break;
-        }
-    }
-    return emptied;
-}
-
-void pool_close(PoolObject& pool) {
-    PoolBody& body = body_of(pool);
-    (void)lane_of(&pool);
-    // O6 seq_cst store -> O5: before the demand, which sends every release the long way.
-    body.closed.store(1, std::memory_order_seq_cst);
-    call_attention(body);
-    pool_clear(pool);
-    wake(body.event, everybody);
-}
-
-Outcome drain_pool(PoolObject& pool, const Patience& patience) {
-    PoolBody& body = body_of(pool);
-    Sleeper sleeper{&pool, body.event, patience};
-    for (;;) {
-        // D2 acquire load <- D4, E1: every release of a closed pool moves it.
-        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
-        if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) {
-            return Outcome::ok;
-        }
-        if (sleeper.stop_requested()) return Outcome::cancelled;
-        if (sleeper.expired()) return Outcome::timed_out;
-        sleeper.sleep(seen);
-    }
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -104,28 +104,10 @@ void wake_some(PoolObject& pool, int sleepers) noexcept {
     if (attachment != nullptr) drop_stale_demand(body, *attachment);
 }
 
-/// Before a sleep; after a cap or a death it is every slot in any pool.
-Effort effort_of(const PoolBody& body) noexcept {
-    return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
-}
-
-/// The incarnation of whoever has the lane.
-std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
-    if (lane < attachment.header->max_members) {
-        // R4 acquire load <- R1, B3.
-        return attachment.member_entry(lane).state.load(std::memory_order_acquire) >> 1;
-    }
-    // R2 acquire load <- R3, N1.
-    return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
-}
 }  // namespace
 
-std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept {
-    return incarnation_of(attachment, lane) << 10 | (std::uint64_t{lane} + 1);
-}
-
-std::uint32_t gatherer_lane(std::uint64_t token) noexcept {
-    return static_cast<std::uint32_t>((token & 0x3ff) - 1);
+Effort effort_of(const PoolBody& body) noexcept {
+    return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
 }
 
 void wake_for_idle(PoolObject& pool) noexcept {
@@ -159,7 +141,7 @@ std::uint64_t waiting_lanes(const PoolBody& body) noexcept {
     return lanes;
 }
 
-void announce_wait(PoolBody& body, const LaneView& lane) {
+void announce_wait(PoolBody& body, const LaneView& lane) noexcept {
     if (!lane.shared) return set_bit(body, lane.lane);
     const ProcessLock lock;
     // X2 relaxed RMW, no pair: under the process lock.
@@ -178,10 +160,17 @@ void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
     }
 }
 
-namespace {
+bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
+    PoolBody& body = body_of(pool);
+    if (body.max_waiters == 0) return true;
+    announce_wait(body, lane);
+    if (waiting_lanes(body) > body.max_waiters) drop_stale_demand(body, *lane.attachment);
+    const bool few = waiting_lanes(body) <= body.max_waiters;
+    // Several threads under one mark are counted each time they announce themselves.
+    if (!few || lane.shared) withdraw_wait(body, lane);
+    return few;
+}
 
-/// Something may be idle but for a hook that this process has. The try_ forms run none. True when
-/// it is worth another look.
 bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept {
     if (patience.deadline == Deadline::min()) return false;
     if (hints_of(body_of(pool), Hint::dirty).next_leaf(0) == no_index) return false;
@@ -190,19 +179,22 @@ bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept {
     return true;
 }
 
+namespace {
+
 /// One acquisition that may have to wait.
 class Waiter {
 public:
-    Waiter(PoolObject& pool, Want want, const Patience& patience)
+    Waiter(PoolObject& pool, PoolCache& cache, Want want, const Patience& patience)
         : pool_{pool},
           body_{body_of(pool)},
-          cache_{cache_of(pool)},
+          cache_{cache},
           lane_{lane_of(&pool)},
           want_{want},
           patience_{patience} {}
 
     Taken run() {
-        Taken taken = try_once(Effort::hints);
+        const bool tries = patience_.deadline == Deadline::min();
+        Taken taken = try_once(tries ? Effort::tried : Effort::hints);
         if (is_final(taken)) return taken;
         if (patience_.deadline <= std::chrono::steady_clock::now()) return give_up(taken);
         if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled);
@@ -213,9 +205,6 @@ public:
                 taken = take_idle(pool_, cache_, Effort::hints);
                 if (is_final(taken)) return taken;
             }
-        }
-        if (body_.max_waiters != 0 && waiting_lanes(body_) >= body_.max_waiters) {
-            return not_taken(Outcome::too_many_waiters);
         }
         return wait();
     }
@@ -248,6 +237,7 @@ private:
     }
 
     Taken wait() {
+        if (!may_wait(pool_, lane_)) return not_taken(Outcome::too_many_waiters);
         Sleeper sleeper{&pool_, body_.event, patience_};
         count(body_.waits);
         Woken woken = Woken::event;
@@ -296,105 +286,9 @@ private:
 }  // namespace
 
 Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
-    return Waiter{pool, want, patience}.run();
-}
-
-namespace {
-
-/// The right to gather several slots: one lane at a time, or two could wait for each other.
-class Gatherer {
-public:
-    Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
-        : body_{body}, attachment_{attachment}, mine_{gatherer_token(attachment, lane.lane)} {}
-    ~Gatherer() {
-        std::uint64_t mine = mine_;
-        if (!held_) return;
-        // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it.
-        body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 acq_rel RMW -> J2: the next one sees what we gave back.
-        body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_acq_rel,
-                                           std::memory_order_relaxed);
-        wake(body_.event, everybody);
-    }
-    Gatherer(const Gatherer&) = delete;
-    Gatherer& operator=(const Gatherer&) = delete;
-
-    bool try_take() noexcept {
-        std::uint64_t nobody = 0;
-        // J2 acq_rel RMW <- J1.
-        held_ = held_ || body_.bulk.compare_exchange_strong(
-                             nobody, mine_, std::memory_order_acq_rel, std::memory_order_acquire);
-        const std::uint32_t lane = gatherer_lane(nobody);
-        const bool lives =
-            lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == nobody;
-        if (!held_ && !lives) {
-            // J2 acq_rel RMW <- J1: from a lane that is nobody's any more.
-            held_ = body_.bulk.compare_exchange_strong(nobody, mine_, std::memory_order_acq_rel,
-                                                       std::memory_order_relaxed);
-        }
-        return held_;
-    }
-    void demand_all() noexcept {
-        // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough.
-        body_.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
-    }
-
-private:
-    PoolBody& body_;
-    const Attachment& attachment_;
-    std::uint64_t mine_;
-    bool held_ = false;
-};
-
-}  // namespace
-
-Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
-                       const Patience& patience) {
-    PoolBody& body = body_of(pool);
-    PoolCache& cache = cache_of(pool);
-    const LaneView& lane = lane_of(&pool);
-    Gatherer gatherer{body, *lane.attachment, lane};
-    Sleeper sleeper{&pool, body.event, patience};
-    bool slept = false;
-    for (;;) {
-        (void)settle_dirty(pool, patience);
-        // D2 acquire load <- D4, E1.
-        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
-        std::uint64_t got = 0;
-        if (gatherer.try_take()) {
-            gatherer.demand_all();
-            announce_wait(body, lane);
-            heavy_fence();
-            while (got < wanted) {
-                taken[got] = take_idle(pool, cache, effort_of(body));
-                if (taken[got].word == 0) break;
-                ++got;
-            }
-        } else {
-            announce_wait(body, lane);
-            heavy_fence();
-        }
-        if (got == wanted) {
-            withdraw_wait(body, lane);
-            return Outcome::ok;
-        }
-        withdraw_wait(body, lane);
-        // None is kept while we wait. Our own returns must not wake us: the event is read after.
-        const bool closed = is_closed(body);
-        for (std::uint64_t i = 0; i < got; ++i) pool_give_back(pool, taken[i], process_epoch());
-        if (closed) return Outcome::closed;
-        if (sleeper.stop_requested()) return Outcome::cancelled;
-        if (sleeper.expired()) {
-            if (patience.deadline == Deadline::min()) return Outcome::would_block;
-            count(body.timed_out);
-            return Outcome::timed_out;
-        }
-        if (!std::exchange(slept, true)) count(body.waits);
-        // D2 acquire load <- D4, E1: unless somebody else came in between, only our returns moved
-        // it.
-        const std::uint32_t now = body.event.load(std::memory_order_acquire);
-        sleeper.sleep(now - seen <= got ? now : seen);
-    }
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(pool, &why);
+    return cache != nullptr ? Waiter{pool, *cache, want, patience}.run() : not_taken(why);
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -14,6 +14,7 @@ enum class Outcome : std::uint32_t {
     cancelled,         ///< the caller's stop token said so
     at_capacity,       ///< no place for one more
     too_many_waiters,  ///< the pool's `max_waiters` wait already
+    not_attached,      ///< a forked child found no place among the arena's processes, or no file
     given_back,        ///< this lease was returned, moved from, discarded or never held
 };
 

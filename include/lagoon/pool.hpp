@@ -55,8 +55,8 @@ public:
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
-    /// An idle resource, or an empty lease at once. Makes no system call but, in a pool of over 64
-    /// slots whose hints have gone stale, one memory barrier.
+    /// An idle resource, or an empty lease at once. Makes no system call, but for the first call of
+    /// a thread, which takes a lane, and of a forked child, which attaches.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> try_acquire() noexcept {
         return Lease<T>{*this, detail::pool_try_fast(*this)};
     }
@@ -116,6 +116,12 @@ public:
                                                       Count count, std::stop_token stop = {}) {
         return acquire_n_patiently(count, {detail::deadline_after(duration), std::move(stop)});
     }
+    [[nodiscard]] std::vector<Lease<T>> acquire_n_until(
+        std::chrono::steady_clock::time_point deadline, Count count, std::stop_token stop = {}) {
+        return acquire_n_patiently(count, {deadline, std::move(stop)});
+    }
+    /// As acquire_n, but empty at once. When it finds too few it gives them back, which makes a
+    /// system call if somebody waits.
     [[nodiscard]] std::vector<Lease<T>> try_acquire_n(Count count) {
         return acquire_n_patiently(count, {std::chrono::steady_clock::time_point::min(), {}});
     }
@@ -175,9 +181,8 @@ private:
         detail::Taken place;
         bool done = false;
         detail::Taken finish(bool lend) {
-            const detail::Taken taken = detail::pool_finish_build(pool, place, lend);
             done = true;
-            return taken;
+            return detail::pool_finish_build(pool, place, lend);
         }
         ~Build() {
             if (!done) detail::pool_fail_build(pool, place);

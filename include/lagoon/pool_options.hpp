@@ -29,7 +29,7 @@ enum class OnDeath : std::uint32_t {
 struct PoolOptions {
     Count capacity = 0;  ///< resources that can exist at one time
     OnDeath on_death = OnDeath::check_then_reuse;
-    Count max_waiters = 0;               ///< more are turned away; 0: no limit
+    Count max_waiters = 0;               ///< more threads are turned away; 0: no limit
     bool dense = false;                  ///< 16 bytes per slot beside the value
     std::uint32_t quarantine_after = 3;  ///< borrowers dead on one filling; 0: never
 };

@@ -16,6 +16,7 @@
 
 using lagoon::Arena;
 using lagoon::ArenaView;
+using lagoon::Count;
 using lagoon::Lease;
 using lagoon::Outcome;
 using lagoon::Reaped;
@@ -181,6 +182,33 @@ TEST_CASE("fork: whoever uses a copied lease in the child has broken a contract"
     }
     REQUIRE(*lease == 1);
     REQUIRE(desk->pool.leased() == 1);
+}
+
+TEST_CASE("fork: a child whose arena has ended, or has no place for it, is told so",
+          "[fork][process]") {
+    const auto way = each_way();
+    INFO(name_of(way));
+    const auto name = unique_name("fork");
+    const bool full = GENERATE(false, true);
+    auto desk = Arena<Desk>::create(name, {.max_processes = full ? Count{1} : Count{4}});
+    REQUIRE(desk->pool.add(1));
+    const Flag step;
+    const pid_t pid = copy_process(way);
+    if (pid == 0) {
+        support::end_with([&] {
+            step.wait();
+            const Outcome why = full ? Outcome::not_attached : Outcome::closed;
+            if (desk->pool.try_acquire().status() != why) return 1;
+            if (desk->pool.acquire_for(1h).status() != why) return 2;
+            if (desk->pool.acquire_or_create([] { return 2; }).status() != why) return 3;
+            if (!desk->pool.acquire_n(1).empty() || desk->pool.add(3)) return 4;
+            if (desk->lock.try_lock().status() != why) return 5;
+            return desk->lock.try_lock_for(1h).status() == why ? 0 : 6;
+        });
+    }
+    if (!full) desk.close();
+    step.raise();
+    REQUIRE(wait_for(pid) == exited(0));
 }
 
 TEST_CASE("fork: a child may take what its parent gives back, and the reverse", "[fork][process]") {

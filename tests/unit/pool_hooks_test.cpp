@@ -105,6 +105,36 @@ TEST_CASE("pool hooks: on_create follows factory and add, knowing the slot") {
     CHECK(slots[1] == b.slot());
 }
 
+TEST_CASE("pool hooks: what the factory made is destroyed when on_create throws") {
+    auto room = make_room();
+    std::vector<std::int64_t> destroyed;
+    const auto refuse = [](Item&) { throw std::runtime_error{"refused"}; };
+    room.hooks(&Room::items, {.on_create = refuse,
+                              .destroy = [&](Item& item) { destroyed.push_back(item.number); }});
+    CHECK_THROWS_WITH(room->items.acquire_or_create([] { return Item{5}; }), "refused");
+    CHECK_THROWS_WITH(room->items.add(Item{6}), "refused");
+    CHECK(destroyed == std::vector<std::int64_t>{5, 6});
+    CHECK(room->items.stats().empty == 3);
+    CHECK(room->items.stats().create_failed == 2);
+}
+
+TEST_CASE("pool hooks: what is made where nobody can destroy it waits for who can") {
+    auto room = make_room();
+    std::vector<std::int64_t> destroyed;
+    room.hooks(&Room::items, {.destroy = [&](Item& item) { destroyed.push_back(item.number); }});
+    CHECK(elsewhere(room, {.on_create = [](Item&) { throw std::runtime_error{"refused"}; }}, [&] {
+        try {
+            (void)room->items.acquire_or_create([] { return Item{7}; });
+        } catch (const std::runtime_error&) {
+            return room->items.stats().dirty == 1;
+        }
+        return false;
+    }));
+    (void)room.reap();
+    CHECK(destroyed == std::vector<std::int64_t>{7});
+    CHECK(room->items.stats().empty == 3);
+}
+
 TEST_CASE("pool hooks: an on_create that throws fails the creation") {
     auto room = make_room();
     room.hooks(&Room::items, {.on_create = [](Item&) { throw std::runtime_error{"refused"}; }});

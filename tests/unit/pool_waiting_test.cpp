@@ -468,9 +468,9 @@ TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by 
         auto two = room->items.acquire_n(2);
         *lane = word::owner(support::truth_of(room->items, two[0].index()));
         auto& body = support::body_of(room->items);
-        // J1 acq_rel RMW -> J2: by hand.
+        // J1 seq_cst RMW -> J2: by hand.
         body.bulk.exchange(lagoon::detail::gatherer_token(room.attached(), *lane),
-                           std::memory_order_acq_rel);
+                           std::memory_order_seq_cst);
         // D1 seq_cst RMW, no pair: by hand.
         body.demand.fetch_or(lagoon::detail::demand_bulk, std::memory_order_seq_cst);
         there.raise();
@@ -501,6 +501,108 @@ TEST_CASE("pool waiting: threads that share the process's lane all wait and all 
     for (auto& thread : threads) thread.join();
     CHECK(served == 6);
     CHECK(room->items.stats().waiting == 0);
+}
+
+TEST_CASE("pool waiting: whoever frees something makes the call that wakes who waits for it") {
+    const auto wakes = [](std::uint64_t several, auto&& release) {
+        auto room = make_full_room(2);
+        const support::Flag holds;
+        const support::Flag go;
+        Child child{[&] {
+            const auto mine = Arena::open(room.name());
+            auto all = mine->items.acquire_n(2);
+            holds.raise();
+            go.wait();
+            if (all.size() != 2 || !support::forbid_system_call(SYS_futex)) return 1;
+            release(*mine, all);
+            return 0;
+        }};
+        holds.wait();
+        Outcome outcome = Outcome::ok;
+        std::thread waiter{[&] {
+            if (several != 0) {
+                (void)room->items.acquire_n_for(1h, several);
+            } else {
+                outcome = room->items.acquire_or_create([](Item&) {}).status();
+            }
+        }};
+        wait_for_waiters(room, 1);
+        go.raise();
+        const bool called = child.wait() == support::killed_by_a_call;
+        // It died before the call: the kernel's word for that death is what wakes.
+        waiter.join();
+        return called && (outcome == Outcome::ok || outcome == Outcome::closed);
+    };
+    using Leases = std::vector<lagoon::Lease<Item>>;
+    CHECK(wakes(0, [](Room&, Leases& all) { all[0].give_back(); }));
+    CHECK(wakes(0, [](Room&, Leases& all) { all[0].discard(); }));
+    CHECK(wakes(0, [](Room&, Leases& all) { (void)all[0].detach(); }));
+    CHECK(wakes(0, [](Room& room, Leases&) { room.items.close(); }));
+    CHECK(wakes(2, [](Room&, Leases& all) { all[0].give_back(); }));
+}
+
+TEST_CASE("pool waiting: a try makes no system call, however much is stale") {
+    if (support::under_asan) {
+        return support::skip("pool waiting: a try makes no system call",
+                             "address sanitizer makes system calls of its own");
+    }
+    // Every slot is taken again by whom it was taken before, so its hint stays.
+    auto room = make_full_room(4096);
+    std::vector<lagoon::Lease<Item>> held;
+    for (int i = 0; i < 4096; ++i) {
+        held.push_back(room->items.try_acquire());
+        held.back().give_back();
+        held.back() = room->items.try_acquire();
+        REQUIRE(held.back());
+    }
+    CHECK(without_system_calls([&] {
+              for (int i = 0; i < 3; ++i) {
+                  if (room->items.try_acquire()) ::_exit(1);
+                  if (room->items.try_acquire_or_create([](Item&) {})) ::_exit(2);
+                  if (!room->items.try_acquire_n(2).empty()) ::_exit(3);
+              }
+          }) == support::exited(0));
+    held.back().give_back();
+    held.resize(4095);
+    CHECK(room->items.try_acquire());
+}
+
+TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters") {
+    auto room = make_full_room(1, 1);
+    auto held = room->items.acquire();
+    Child child{[&] { return room->items.acquire() ? 1 : 2; }};
+    wait_for_waiters(room, 1);
+    CHECK(room->items.acquire_for(1h).status() == Outcome::too_many_waiters);
+    child.kill();
+    (void)support::reap_dead(room);
+    CHECK(room->items.acquire_for(2ms).status() == Outcome::timed_out);
+    CHECK(room->items.stats().waiting == 0);
+}
+
+TEST_CASE("pool waiting: max_waiters holds for several who come at once, and for acquire_n") {
+    auto room = make_full_room(2, 1);
+    auto held = room->items.acquire_n(2);
+    std::stop_source source;
+    std::atomic<int> turned_away{0};
+    std::atomic<std::uint64_t> most{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([&, i] {
+            const auto outcome = i % 2 == 0 ? room->items.acquire(source.get_token()).status()
+                                            : (room->items.acquire_n(2, source.get_token()).empty()
+                                                   ? Outcome::too_many_waiters
+                                                   : Outcome::ok);
+            if (outcome != Outcome::cancelled) ++turned_away;
+            const std::uint64_t waits = room->items.stats().waits;
+            std::uint64_t before = most;
+            while (before < waits && !most.compare_exchange_weak(before, waits)) {
+            }
+        });
+    }
+    support::wait_until([&] { return turned_away >= 7; });
+    source.request_stop();
+    for (auto& thread : threads) thread.join();
+    CHECK(most <= 1);
 }
 
 TEST_CASE("pool waiting: a million acquisitions and returns make no system call") {

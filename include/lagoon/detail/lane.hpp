@@ -12,6 +12,10 @@
 #include <lagoon/detail/atomic.hpp>
 #include <lagoon/detail/layout.hpp>
 
+namespace lagoon::inline v1 {
+enum class Outcome : std::uint32_t;
+}
+
 namespace lagoon::inline v1::detail {
 
 struct Attachment;
@@ -66,12 +70,21 @@ extern constinit thread_local ThreadHot hot __attribute__((tls_model("initial-ex
 /// forked child, where there is none yet. Aborts with a message when `object` lies in no arena
 /// that this process is attached to.
 LAGOON_COLD const LaneView& find_lane(const void* object) noexcept;
+/// The same, but null with the reason in `why` where this process (a forked child) cannot attach.
+LAGOON_COLD const LaneView* find_lane_or(const void* object, Outcome* why) noexcept;
 
 LAGOON_ALWAYS_INLINE const LaneView& lane_of(const void* object) noexcept {
     const LaneView* own = hot.own;
     if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->size()) [[likely]]
         return *own;
     return find_lane(object);
+}
+
+LAGOON_ALWAYS_INLINE const LaneView* lane_or(const void* object, Outcome* why) noexcept {
+    const LaneView* own = hot.own;
+    if (reinterpret_cast<std::uintptr_t>(object) - own->base < own->size()) [[likely]]
+        return own;
+    return find_lane_or(object, why);
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -169,7 +169,8 @@ std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch
 
 /// EMPTY -> BUILDING, not waiting; used by add.
 Taken pool_begin_build(PoolObject& pool) noexcept;
-/// Runs on_create and makes the slot HELD by the builder, or FREE for add. Returns the word.
+/// Runs on_create and makes the slot HELD by the builder, or FREE for add. Returns the word. When
+/// on_create throws, the resource is destroyed and the place given back.
 Taken pool_finish_build(PoolObject& pool, Taken building, bool lend);
 /// The factory threw: destroys nothing, empties the slot, wakes the next waiter.
 void pool_fail_build(PoolObject& pool, Taken building) noexcept;

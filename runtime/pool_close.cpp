@@ -1,0 +1,62 @@
+// pool_close.cpp: emptying a pool, closing it, and waiting until all of it is given back.
+//
+//   killed                            leaves
+//   closer, before the mark           an open pool
+//   closer, after the mark            a closed pool, with demand raised by the closer or by who
+//                                     repairs after it: every release ends its resource
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+void call_attention(PoolBody& body) noexcept {
+    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
+    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
+    heavy_fence();
+}
+
+std::uint64_t pool_clear(PoolObject& pool) {
+    PoolBody& body = body_of(pool);
+    (void)lane_of(&pool);
+    std::uint64_t emptied = 0;
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const std::uint64_t word = truth_of(body, index);
+        switch (word::state(word)) {
+            case SlotState::free:
+            case SlotState::dirty:
+            case SlotState::quarantined:
+                if (empty_slot(pool, index, word)) ++emptied;
+                break;
+            default: break;
+        }
+    }
+    return emptied;
+}
+
+void pool_close(PoolObject& pool) {
+    PoolBody& body = body_of(pool);
+    (void)lane_of(&pool);
+    // O6 seq_cst store -> O5: before the demand, which sends every release the long way.
+    body.closed.store(1, std::memory_order_seq_cst);
+    call_attention(body);
+    pool_clear(pool);
+    wake(body.event, everybody);
+}
+
+Outcome drain_pool(PoolObject& pool, const Patience& patience) {
+    PoolBody& body = body_of(pool);
+    Sleeper sleeper{&pool, body.event, patience};
+    for (;;) {
+        // D2 acquire load <- D4, E1: every release of a closed pool moves it.
+        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) {
+            return Outcome::ok;
+        }
+        if (sleeper.stop_requested()) return Outcome::cancelled;
+        if (sleeper.expired()) return Outcome::timed_out;
+        sleeper.sleep(seen);
+    }
+}
+
+}  // namespace lagoon::inline v1::detail

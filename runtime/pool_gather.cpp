@@ -1,0 +1,160 @@
+// pool_gather.cpp: several slots at once, all or none.
+//
+// One lane at a time gathers, named with its incarnation in one word, or two could each hold what
+// the other wants. While it waits it holds nothing. Its mark in the demand makes every release wake
+// everybody, for it is not served by one slot.
+//
+//   killed                           leaves
+//   gatherer, with some of them      leases of a dead borrower, and its name in the word: both are
+//                                    repaired, and the next one takes the word from a dead lane
+//   gatherer, before its last wake   its own death wakes a sleeper, whose repairer wakes all
+#include <utility>
+
+#include "pool_body.hpp"
+#include "process_state.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+/// The incarnation of whoever has the lane.
+std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
+    if (lane < attachment.header->max_members) {
+        // R4 acquire load <- R1, B3.
+        return attachment.member_entry(lane).state.load(std::memory_order_acquire) >> 1;
+    }
+    // R2 acquire load <- R3, N1.
+    return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
+}
+
+class Gatherer {
+public:
+    Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
+        : body_{body}, attachment_{attachment}, mine_{gatherer_token(attachment, lane.lane)} {}
+    ~Gatherer() {
+        std::uint64_t mine = mine_;
+        if (!held_) return;
+        // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it.
+        body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
+        // J1 seq_cst RMW -> J2, J4: the next one sees what we gave back; ordered before D5.
+        body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_seq_cst,
+                                           std::memory_order_relaxed);
+        // Whoever waits for this right has marked its wait before it asked for it.
+        if (waiting_lanes(body_) != 0) wake(body_.event, everybody);
+    }
+    Gatherer(const Gatherer&) = delete;
+    Gatherer& operator=(const Gatherer&) = delete;
+
+    bool try_take() noexcept {
+        if (held_) return true;
+        std::uint64_t other = 0;
+        // J2 seq_cst RMW <- J1: also where it fails, ordered behind the mark D6.
+        held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
+                                                   std::memory_order_seq_cst);
+        if (held_) return true;
+        const std::uint32_t lane = gatherer_lane(other);
+        if (lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == other) {
+            return false;
+        }
+        // J2 seq_cst RMW <- J1: from a lane that is nobody's any more.
+        held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
+                                                   std::memory_order_relaxed);
+        return held_;
+    }
+    void demand_all() noexcept {
+        // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough.
+        body_.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
+    }
+
+private:
+    PoolBody& body_;
+    const Attachment& attachment_;
+    std::uint64_t mine_;
+    bool held_ = false;
+};
+
+/// One request for several slots.
+struct Order {
+    PoolObject& pool;
+    PoolCache& cache;
+    std::uint64_t wanted;
+    Taken* taken;
+};
+
+/// Takes what is idle; too few are given back. `got` is how many there were.
+bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
+    for (*got = 0; *got < order.wanted; ++*got) {
+        order.taken[*got] = take_idle(order.pool, order.cache, effort);
+        if (order.taken[*got].word == 0) break;
+    }
+    if (*got == order.wanted) return true;
+    for (std::uint64_t i = 0; i < *got; ++i) {
+        pool_give_back(order.pool, order.taken[i], process_epoch());
+    }
+    return false;
+}
+
+Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience& patience) {
+    PoolBody& body = body_of(order.pool);
+    const LaneView& lane = lane_of(&order.pool);
+    Sleeper sleeper{&order.pool, body.event, patience};
+    count(body.waits);
+    Outcome outcome = Outcome::ok;
+    for (;;) {
+        (void)settle_dirty(order.pool, patience);
+        // D2 acquire load <- D4, E1.
+        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        announce_wait(body, lane);
+        const bool mine = gatherer.try_take();
+        if (mine) gatherer.demand_all();
+        heavy_fence();
+        std::uint64_t got = 0;
+        if (mine && take_all(order, effort_of(body), &got)) break;
+        if (is_closed(body)) outcome = Outcome::closed;
+        if (outcome == Outcome::ok && sleeper.stop_requested()) outcome = Outcome::cancelled;
+        if (outcome == Outcome::ok && sleeper.expired()) outcome = Outcome::timed_out;
+        if (outcome != Outcome::ok) break;
+        // D2 acquire load <- D4, E1: unless somebody else came in between, only what we gave back
+        // ourselves has moved it.
+        const std::uint32_t now = body.event.load(std::memory_order_acquire);
+        sleeper.sleep(now - seen <= got ? now : seen);
+        if (lane.shared) withdraw_wait(body, lane);
+    }
+    withdraw_wait(body, lane);
+    if (outcome == Outcome::timed_out) count(body.timed_out);
+    // A wake-up that we may have been given is somebody else's now.
+    if (outcome != Outcome::ok) wake_for_place(order.pool);
+    return outcome;
+}
+
+}  // namespace
+
+std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept {
+    return incarnation_of(attachment, lane) << 10 | (std::uint64_t{lane} + 1);
+}
+
+std::uint32_t gatherer_lane(std::uint64_t token) noexcept {
+    return static_cast<std::uint32_t>((token & 0x3ff) - 1);
+}
+
+Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
+                       const Patience& patience) {
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(pool, &why);
+    if (cache == nullptr) return why;
+    PoolBody& body = body_of(pool);
+    const LaneView& lane = lane_of(&pool);
+    const bool tries = patience.deadline == Deadline::min();
+    const Order order{pool, *cache, wanted, taken};
+    Gatherer gatherer{body, *lane.attachment, lane};
+    std::uint64_t got = 0;
+    if (gatherer.try_take() && take_all(order, tries ? Effort::tried : Effort::hints, &got)) {
+        return Outcome::ok;
+    }
+    if (is_closed(body)) return Outcome::closed;
+    if (tries) return Outcome::would_block;
+    if (!may_wait(pool, lane)) return Outcome::too_many_waiters;
+    return gather_patiently(order, gatherer, patience);
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -9,6 +9,9 @@ order, each at the start of a comment line:
     // C4 acquire load <- C2.
     // C6 acq_rel CAS <- C2, C6 -> C6.
 
+A tag may end in `kept: why`: nothing in tests/model fails when the call is weaker than it is
+written, and why it stays all the same (tests/model/mutants.py).
+
 Order and kind are the call's. Each edge is told at both ends, which may lie in two files. A tag used
 more than once is one end with several places; what one of them tells counts for all.
 Nothing but the one door to atomics and the runtime's fences names what lies below them."""
@@ -58,19 +61,27 @@ def tags_in(comments):
     return [Tag(*parts) for parts in found]
 
 
-def order_of_call(code, at):
-    """The first memory order among the arguments of the call whose '(' is code[at], or None."""
-    depth = 0
+def orders_of_call(code, at):
+    """The memory orders among the arguments of the call whose '(' is code[at], and its last line."""
+    depth, orders = 0, []
     for i in range(at, len(code)):
         text = code[i].text
         depth += (text == "(") - (text == ")")
         if depth == 0:
-            return None
+            return orders, code[i].line
         if text.startswith("memory_order_"):
-            return text.removeprefix("memory_order_")
+            orders.append(text.removeprefix("memory_order_"))
         if text == "memory_order" and code[i + 1].text == "::":
-            return code[i + 2].text
-    return None
+            orders.append(code[i + 2].text)
+    return orders, code[-1].line
+
+
+class Call:
+    """An atomic call, from the first line of its statement to the last of its arguments."""
+
+    def __init__(self, operation, orders, first, last, tag):
+        self.operation, self.orders, self.tag = operation, orders, tag
+        self.first, self.last = first, last
 
 
 def is_call(code, i):
@@ -83,7 +94,7 @@ class Scan:
 
     def __init__(self, path, text):
         self.path, self.complaints, self.tags = path, [], []
-        self.pending, self.depth, self.bottom, self.calls = [], 0, 0, 0
+        self.pending, self.depth, self.bottom, self.calls = [], 0, 0, []
         run, previous = [], None
         stream = cpp.tokens(text)
         self.code = [t for t in stream if t.kind not in ("comment", "directive")]
@@ -117,7 +128,7 @@ class Scan:
         token = self.code[i]
         before = self.code[i - 1].text if i else ""
         if is_call(self.code, i):
-            self.call(token, order_of_call(self.code, i + 1))
+            self.call(token, *orders_of_call(self.code, i + 1))
         if token.text in ("(", "["):
             self.depth += 1
         elif token.text in (")", "]"):
@@ -136,15 +147,16 @@ class Scan:
         elif token.text == ";" and self.depth <= self.bottom:
             self.end_statement()
 
-    def call(self, token, order):
-        if order is None:
+    def call(self, token, orders, last):
+        if not orders:
             return
-        self.calls += 1
+        order = orders[0]
         what = f"{order} {token.text}"
         if not self.pending:
             self.complain(token.line, f"no tag above {what}")
             return
         tag = self.pending.pop(0)
+        self.calls.append(Call(token.text, orders, token.line, last, tag))
         if tag.order != order:
             self.complain(token.line, f"tag {tag.name} says {tag.order}, the call is {what}")
         if tag.kind not in KINDS[token.text]:
@@ -167,6 +179,8 @@ class Scan:
                 self.complain(tag.line, f"tag {tag.name}: no pair, and no reason why: `no pair: why`")
             elif not (tag.to or tag.back or "no pair" in tag.rest):
                 self.complain(tag.line, f"tag {tag.name}: neither ->, <- nor no pair")
+            if re.search(r"kept\b(?!: \w)", tag.rest):
+                self.complain(tag.line, f"tag {tag.name}: kept, and no reason why: `kept: why`")
             if tag.to and tag.order in ("relaxed", "acquire") and not fenced:
                 self.complain(tag.line, f"tag {tag.name}: {tag.order} publishes nothing (->)")
             if tag.back and tag.order in ("relaxed", "release") and not fenced:
@@ -211,7 +225,7 @@ def check(root):
         complaints += scan.complaints
         scans.append(scan)
     complaints += check_edges(scans)
-    return f"{sum(s.calls for s in scans)} calls, {sum(len(s.tags) for s in scans)} tags", complaints
+    return f"{sum(len(s.calls) for s in scans)} calls, {sum(len(s.tags) for s in scans)} tags", complaints
 
 
 if __name__ == "__main__":

@@ -145,7 +145,10 @@ bool atomic_compare_exchange(void* at, unsigned size, std::uint64_t& expected,
 }
 
 bool heavy_fence_at(Site site) noexcept {
-    if (weakened(site, nullptr) == Weaker::gone) return true;
+    {
+        const heap::EngineScope scope;
+        if (weakened(site, nullptr) == Weaker::gone) return true;
+    }
     return barrier_everywhere();
 }
 

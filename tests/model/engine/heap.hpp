@@ -18,9 +18,12 @@ void reset() noexcept;
 class EngineScope {
 public:
     EngineScope() noexcept { belongs_to(Of::engine); }
-    ~EngineScope() { belongs_to(Of::execution); }
+    ~EngineScope() { belongs_to(before_); }
     EngineScope(const EngineScope&) = delete;
     EngineScope& operator=(const EngineScope&) = delete;
+
+private:
+    Of before_ = owner();
 };
 
 }  // namespace model::heap

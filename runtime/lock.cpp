@@ -53,13 +53,14 @@ void wake_waiters(Atomic<std::uint64_t>& word, int count) noexcept {
 namespace detail {
 
 bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept {
-    // L3 acquire load <- L1, L2.
+    // L3 acquire load <- L1, L2, L7: or a lane's new owner could be taken for the dead one.
     std::uint64_t found = word.load(std::memory_order_acquire);
     while ((found & locked_bit) != 0 && dead.names(lane_in(found))) {
-        // L2 acq_rel RMW <- L1 -> L1, L3: what the dead wrote is handed on, marked dirty. The
-        // waiters bit goes, for all of them are woken and set it again.
+        // L2 release RMW -> L1, L3: what the dead wrote is handed on, marked dirty; the proof of
+        // the death has brought it here. The waiters bit goes, for all of them are woken and set
+        // it again.
         if (word.compare_exchange_strong(found, unlocked(found) | dirty_bit,
-                                         std::memory_order_acq_rel, std::memory_order_acquire)) {
+                                         std::memory_order_release, std::memory_order_acquire)) {
             return true;
         }
     }
@@ -69,12 +70,13 @@ bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept {
 void wake_lock(Atomic<std::uint64_t>& word) noexcept { wake_waiters(word, everybody); }
 
 void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32_t to) noexcept {
-    // L3 acquire load <- L1, L2.
-    std::uint64_t found = word.load(std::memory_order_acquire);
+    // L4 relaxed load, no pair: a guess for L7.
+    std::uint64_t found = word.load(std::memory_order_relaxed);
     while ((found & locked_bit) != 0 && lane_in(found) == lane) {
-        // L1 acq_rel RMW <- L1, L2 -> L1, L2, L3: the same lock, owned by the process now.
+        // L7 release RMW -> L1, L3: the same lock, owned by the process now; what the thread wrote
+        // goes with it, whoever unlocks it.
         if (word.compare_exchange_strong(found, (found & ~lane_mask) | to,
-                                         std::memory_order_acq_rel, std::memory_order_acquire)) {
+                                         std::memory_order_release, std::memory_order_relaxed)) {
             return;
         }
     }
@@ -102,7 +104,7 @@ Locked Lock::try_lock_as(const detail::LaneView& lane) noexcept {
     // L4 relaxed load, no pair: a guess for L1.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while ((word & locked_bit) == 0) {
-        // L1 acq_rel RMW <- L2 -> L2, L3: names the owner in the claiming instruction.
+        // L1 acq_rel RMW <- L2, L7 -> L3: names the owner in the claiming instruction.
         if (word_.compare_exchange_strong(word, locked_by(word, lane.lane),
                                           std::memory_order_acq_rel, std::memory_order_relaxed)) {
             return {Outcome::ok, (word & dirty_bit) != 0};
@@ -136,7 +138,8 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
         // L3 acquire load <- L1, L2: a guess for L1 and L5, and before a look at the owner's lane.
         std::uint64_t word = word_.load(std::memory_order_acquire);
         if ((word & locked_bit) == 0) {
-            // L1 acq_rel RMW <- L2 -> L2, L3: with the waiters bit, for others may sleep still.
+            // L1 acq_rel RMW <- L2, L7 -> L3: with the waiters bit, for others may sleep still.
+            // kept: the release is needed as it is in try_lock, where a scene shows it.
             if (word_.compare_exchange_strong(word, locked_by(word, lane.lane) | waiters_bit,
                                               std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) {
@@ -194,29 +197,31 @@ void Lock::unlock() noexcept {
     }
     do {
         if ((word & locked_bit) == 0) detail::contract_failure("a lock is unlocked that is free");
-        // L2 acq_rel RMW <- L1 -> L1, L3: what the holder wrote. Repeats when a waiter marks.
-    } while (!word_.compare_exchange_strong(word, unlocked(word), std::memory_order_acq_rel,
+        // L2 release RMW -> L1, L3: what the holder wrote. What came with L7 goes on with it, for
+        // an RMW continues a release sequence. Repeats when a waiter marks.
+    } while (!word_.compare_exchange_strong(word, unlocked(word), std::memory_order_release,
                                             std::memory_order_relaxed));
     if ((word & waiters_bit) != 0) wake_waiters(word_, 1);
 }
 
 bool Lock::owner_died() const noexcept {
-    // L3 acquire load <- L1, L2.
+    // L3 acquire load <- L1, L2, L7.
     return (word_.load(std::memory_order_acquire) & dirty_bit) != 0;
 }
 
 void Lock::mark_clean() noexcept {
-    // L6 acq_rel RMW, no pair: one flag changes, the owner and all else stay.
-    word_.fetch_and(~dirty_bit, std::memory_order_acq_rel);
+    // L6 relaxed RMW, no pair: one flag changes, the owner and all else stay; what the holder
+    // wrote goes with L2.
+    word_.fetch_and(~dirty_bit, std::memory_order_relaxed);
 }
 
 bool Lock::is_locked() const noexcept {
-    // L3 acquire load <- L1, L2.
+    // L3 acquire load <- L1, L2, L7.
     return (word_.load(std::memory_order_acquire) & locked_bit) != 0;
 }
 
 std::uint32_t Lock::owner_pid() const noexcept {
-    // L3 acquire load <- L1, L2.
+    // L3 acquire load <- L1, L2, L7.
     const std::uint64_t word = word_.load(std::memory_order_acquire);
     const detail::Attachment* attachment = detail::attachment_of(this);
     if ((word & locked_bit) == 0 || attachment == nullptr) return 0;

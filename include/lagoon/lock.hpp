@@ -11,6 +11,7 @@
 //              and everybody after, until somebody calls mark_clean()
 //   Source     U. Drepper, Futexes Are Tricky, 2011, for the waiters bit; the rest is one word
 //   Edges      L2 -> L1   what the holder wrote before unlocking
+//              L1 -> L3   the owner's claim of its lane, for whoever asks whether it is dead
 #pragma once
 
 #include <cstdint>

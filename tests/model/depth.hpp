@@ -51,6 +51,20 @@ inline void look(const Program& scene, Under memory, std::uint32_t preemptions,
     if (kills > 0) CHECK(report.kills > 0);
 }
 
+/// C++'s memory alone, deeper than the others: for scenes in which the order of two loads counts.
+inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::uint32_t stale = 1) {
+    Program program = scene;
+    program.name += ".c++.deep";
+    const Bounds bounds{.preemptions = preemptions + (is_long() ? 1 : 0),
+                        .stale = stale,
+                        .executions = is_long() ? 3'000'000U : 40'000U};
+    const Report report = run(program, bounds);
+    INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
+                        << "'");
+    CHECK_FALSE(report.failed);
+    CHECK(report.executions > 1);
+}
+
 /// The same under all of them.
 inline void look_everywhere(const Program& scene, std::uint32_t preemptions,
                             std::uint32_t kills = 0) {

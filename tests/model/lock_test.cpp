@@ -88,3 +88,58 @@ TEST_CASE("model: a lock of a thread that ends is unlocked by another of its pro
         .locker("c", 1);
     look_everywhere(scene.program(), 2);
 }
+
+TEST_CASE("model: a reaper does not take an older look at a lane for a new owner's death") {
+    LockScene scene{"lock.lane.reused", {.lanes = 2}};
+    const auto locks_and_dies = [](LockRoot& root) {
+        (void)root.lock.lock();
+        die();
+    };
+    scene.thread("a", 0, locks_and_dies);
+    scene.thread("b", 1, [](LockRoot& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+    });
+    scene.actor("c", 2, [](LockRoot& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+        LockScene::work(root, root.lock.lock());
+        require(root.lock.is_locked(), "the lock was taken from a living owner");
+        root.lock.unlock();
+    });
+    look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a lock that is marked clean keeps the mark of who waits") {
+    LockScene scene{"lock.clean"};
+    scene.thread("a", 0, [](LockRoot& root) {
+        (void)root.lock.lock();
+        root.data.at(0).a = 3;
+        die();
+    });
+    const auto later = [](LockRoot& root) {
+        await([] { return is_buried(0); });
+        LockScene::work(root, root.lock.lock());
+        root.lock.unlock();
+    };
+    scene.thread("b", 1, later).thread("c", 2, later);
+    look_everywhere(scene.program(), 3);
+}
+
+TEST_CASE("model: a lock of a thread that ends carries its data, whoever unlocks it") {
+    LockScene scene{"lock.hand-over.carries"};
+    scene
+        .thread("a", 0,
+                [](LockRoot& root) {
+                    LockScene::work(root, root.lock.lock());
+                    end_thread();
+                })
+        .thread("b", 0,
+                [](LockRoot& root) {
+                    // It knows from elsewhere that the lock is its process's, and of no data.
+                    await([] { return is_finished(0); });
+                    root.lock.unlock();
+                })
+        .locker("c", 1);
+    look(scene.program(), Under::coherent, 2);
+}

@@ -36,15 +36,15 @@ TIMEOUT_S = 300
 
 
 class Mutant:
-    def __init__(self, path, first, last, how, label, tag, operation):
-        self.path, self.first, self.last, self.how, self.label = path, first, last, how, label
-        self.tag, self.operation = tag, operation
+    def __init__(self, path, lines, how, label, name, kept):
+        self.path, self.how, self.label, self.name, self.kept = path, how, label, name, kept
+        self.first, self.last = lines
 
     def variable(self):
         return f"{self.path}:{self.first}-{self.last}:{self.how}"
 
     def __str__(self):
-        return f"{self.path}:{self.first}: {self.tag or self.operation}: {self.label}"
+        return f"{self.path}:{self.first}: {self.name}: {self.label}"
 
 
 def mutants_of(path, call):
@@ -56,15 +56,15 @@ def mutants_of(path, call):
         found.append(("failure", f"failure {call.orders[1]} to relaxed"))
     if kind == "RMW":
         found.append(("torn", "torn into a load and a store"))
-    return [Mutant(path, call.first, call.last, how, label, call.tag.name, call.operation)
-            for how, label in found]
+    return [Mutant(path, (call.first, call.last), how, label, call.tag.name,
+                   "kept: " in call.tag.rest) for how, label in found]
 
 
 def fences_of(path, text):
     """Each call of the heavy fence, left out."""
     if path.endswith(("atomic.hpp", "fence.cpp")):
         return []
-    return [Mutant(path, token.line, token.line, "gone", "left out", None, "heavy_fence")
+    return [Mutant(path, (token.line, token.line), "gone", "left out", "heavy_fence", False)
             for token in cpp.tokens(text) if token.kind == "word" and token.text == "heavy_fence"]
 
 
@@ -126,34 +126,31 @@ def is_caught(suite, mutant):
 
 
 def collect(only):
-    """All mutants, and the tags that say `kept`, by file and name."""
-    mutants, kept = [], {}
+    mutants = []
     for path in cpp.sources(ROOT, "include", "runtime"):
         text = cpp.read(ROOT, path)
         if path not in atomics_edges.DOORS:
-            scan = atomics_edges.Scan(path, text)
-            for call in scan.calls:
+            for call in atomics_edges.Scan(path, text).calls:
                 mutants += mutants_of(path, call)
-            for tag in scan.tags:
-                if "kept: " in tag.rest:
-                    kept[path, tag.name] = tag.rest.split("kept: ", 1)[1]
         mutants += fences_of(path, text)
-    wanted = [m for m in mutants if not only or only in m.path or only == m.tag]
-    return wanted, kept
+    return [m for m in mutants if not only or only in m.path or only == m.name]
 
 
-def report(results, outside, kept, whole):
+def report(results, outside):
     count = collections.Counter()
     by_file = collections.defaultdict(collections.Counter)
-    survivors, useful = [], set()
+    survivors, needed, idle = [], set(), {}
     for mutant, caught in results:
-        end = "caught" if caught else "kept" if (mutant.path, mutant.tag) in kept else "surviving"
+        end = "caught" if caught else "kept" if mutant.kept else "surviving"
         count[end] += 1
         by_file[mutant.path][end] += 1
-        if end == "kept":
-            useful.add((mutant.path, mutant.tag))
+        place = (mutant.path, mutant.first, mutant.name)
         if end == "surviving":
             survivors.append(mutant)
+        if end == "kept":
+            needed.add(place)
+        if mutant.kept:
+            idle[place] = mutant
     for path, ends in sorted(by_file.items()):
         print(f"{path:40} caught {ends['caught']:3}  kept {ends['kept']:3}  "
               f"surviving {ends['surviving']:3}")
@@ -161,9 +158,9 @@ def report(results, outside, kept, whole):
         print(f"{path:40} made by no model test: {number}")
     for mutant in survivors:
         print(f"SURVIVES {mutant}")
-    idle = [key for key in kept if whole and key not in useful]
-    for path, name in idle:
-        print(f"{path}: tag {name} says kept, and every mutant of it is caught")
+    idle = [mutant for place, mutant in idle.items() if place not in needed]
+    for mutant in idle:
+        print(f"{mutant.path}:{mutant.first}: {mutant.name} says kept, and every mutant is caught")
     print(f"caught {count['caught']}, kept {count['kept']}, surviving {count['surviving']}, "
           f"total {sum(count.values())}; in calls that no model test makes: {len(outside)}")
     return 1 if survivors or idle else 0
@@ -177,7 +174,7 @@ def main():
     parser.add_argument("--sample", type=int, default=1)
     given = parser.parse_args()
     suite = Suite(given.folder)
-    mutants, kept = collect(given.only)
+    mutants = collect(given.only)
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         suite.measure(pool)
         inside = [m for m in mutants if suite.of(m)][::given.sample]
@@ -187,8 +184,7 @@ def main():
             if not caught:
                 print(f"no test fails: {mutant}", flush=True)
             results.append((mutant, caught))
-    whole = not given.only and given.sample == 1
-    return report(results, outside, kept, whole)
+    return report(results, outside)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,9 @@ inline void require(bool holds, const char* what) {
 // For an actor. Outside of one they do nothing.
 void step();  // a step that touches nothing, where others may come in and a kill may hit
 void await(std::function<bool()> condition);  // of the modelled kernel's state, not of memory
-void join_actor(int actor);                   // waits for its end, and sees what it did
-[[nodiscard]] int this_actor();               // -1 outside
+[[noreturn]] void die();         // the process is killed here and buried at once, beyond the bound
+void join_actor(int actor);      // waits for its end, and sees what it did
+[[nodiscard]] int this_actor();  // -1 outside
 [[nodiscard]] int this_process();
 [[nodiscard]] bool is_killed(int process);
 [[nodiscard]] bool is_buried(int process);

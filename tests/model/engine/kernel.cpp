@@ -2,6 +2,7 @@
 #include <linux/futex.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "heap.hpp"
@@ -89,7 +90,6 @@ bool World::nobody_dying() const noexcept { return killed_ == buried_; }
 void World::kill(int process) {
     if (traced_) tell("(process " + std::to_string(process) + " is killed)");
     killed_[process] = true;
-    --kills_left_;
     for (int a = 0; a < count_; ++a) {
         if (actors_[a].process != process || is_finished(a)) continue;
         memory.flush_all(a);
@@ -97,6 +97,15 @@ void World::kill(int process) {
         actors_[a].status = Status::dead;
     }
     if (program_->killed) program_->killed(process);
+}
+
+void World::die() {
+    point();
+    const int process = actors_[current_].process;
+    kill(process);
+    bury(process);
+    switch_to(pick());
+    std::abort();  // nobody resumes it
 }
 
 void World::bury(int process) {
@@ -197,6 +206,11 @@ void step() {
     if (!world().inside()) return;
     const heap::EngineScope scope;
     world().point();
+}
+
+void die() {
+    heap::belongs_to(heap::Of::engine);
+    world().die();
 }
 
 void await(std::function<bool()> condition) {

@@ -199,7 +199,10 @@ void World::happens(Event event) {
             bury(event.who);
             if (preempts) --preemptions_left_;
             break;
-        case Event::kill: kill(event.who); break;
+        case Event::kill:
+            --kills_left_;
+            kill(event.who);
+            break;
     }
 }
 

@@ -88,6 +88,7 @@ public:
     // kernel.cpp
     Slept sleep(const std::vector<FutexWord>& words, std::uint64_t deadline, std::size_t* which);
     int wake(void* word, int count);
+    [[noreturn]] void die();
     void await(const std::function<bool()>& condition);
     void lock_mutex(int mutex);
     void unlock_mutex(int mutex);

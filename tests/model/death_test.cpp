@@ -127,3 +127,76 @@ TEST_CASE("model: a mark of a dead lane does not keep a wake-up from others") {
     look(scene.program(), Under::coherent, 1, 1);
     look(scene.program(), Under::chance, 1, 1);
 }
+
+namespace {
+
+const auto take_and_die = [](PoolRoot<1>& root) {
+    const auto lease = root.pool.try_acquire();
+    die();
+};
+const auto repair_then = [](PoolRoot<1>& root) {
+    await([] { return is_buried(0); });
+    detail::repair_the_dead(*detail::attachment_of(&root));
+};
+/// Two leases, so that a slot may come to its new owner twice.
+const auto repair_and_hold = [](PoolRoot<1>& root) {
+    repair_then(root);
+    hold_a_while(root);
+    hold_a_while(root);
+};
+
+}  // namespace
+
+TEST_CASE("model: a reaper does not take an older look at a lane for a borrower's death") {
+    auto scene = PoolScene<1>("pool.lane.reused", two_lanes).idle(1);
+    scene.thread("a", 0, take_and_die).thread("b", 1, repair_then).actor("c", 2, repair_and_hold);
+    look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a reaper does not take an older look at a member for a borrower's death") {
+    // No lanes: words name members.
+    auto scene = PoolScene<1>("pool.member.reused", {.lanes = 0}).idle(1);
+    scene.actor("a", 0, take_and_die).actor("b", 1, repair_then);
+    scene.actor(
+        "c", 2,
+        [](PoolRoot<1>& root) {
+            repair_then(root);
+            join();
+            hold_a_while(root);
+            hold_a_while(root);
+        },
+        [](PoolRoot<1>&) {});
+    look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a dead builder's filling is begun once") {
+    auto scene = PoolScene<1>("pool.builder.reused", two_lanes);
+    const auto build_and_die = [](PoolRoot<1>& root) {
+        auto lease = root.pool.acquire_or_create([](Resource&) { die(); });
+    };
+    const auto build = [](PoolRoot<1>& root) {
+        repair_then(root);
+        auto lease = root.pool.try_acquire_or_create([](Resource& made) { made = {1, 1}; });
+        if (!lease) return;
+        require(lease.fill() == 2, "a filling was begun twice or never");
+        PoolScene<1>::borrow(lease);
+    };
+    scene.thread("a", 0, build_and_die).thread("b", 1, repair_then).actor("c", 2, build);
+    look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a dead gatherer's right goes to one") {
+    auto scene = PoolScene<1>("pool.gatherer.reused", two_lanes).idle(1);
+    const auto gather = [](PoolRoot<1>& root) {
+        auto leases = root.pool.acquire_n(1);
+        require(leases.size() == 1, "not all of them");
+        if (this_process() == 0) die();
+        PoolScene<1>::borrow(leases.front());
+    };
+    scene.thread("a", 0, gather).thread("b", 1, gather).actor("c", 2, [=](PoolRoot<1>& root) {
+        repair_then(root);
+        gather(root);
+    });
+    look_deeply(scene.program(), 1);
+    look(scene.program(), Under::coherent, 1);
+}

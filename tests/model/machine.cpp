@@ -23,7 +23,7 @@ using namespace lagoon::detail;
 
 constexpr std::size_t arena_room = std::size_t{128} << 10;
 alignas(page_bytes) std::byte arena[arena_room];
-constexpr std::uint32_t directory_room = 8;
+constexpr std::uint32_t directory_room = 16;
 
 std::array<Attachment*, most_processes> attachments{};
 std::array<ThreadLocals, most_actors + 1> threads{};  // the last one is the inspector's
@@ -105,7 +105,7 @@ void Machine::begin_execution() {
         attachments[p]->shared_lane.shared = true;
         attachments[p]->shared_lane.attachment = attachments[p];
         attachments[p]->shared_lane.set_size(bytes_);
-        attachments[p]->light_store = options_.light_store && reached(p);
+        attachments[p]->light_store = reached(p);
     }
     join_all();
 }
@@ -138,7 +138,8 @@ void Machine::killed(int process) {
 }
 
 bool Machine::reached(int process) const {
-    return std::count(options_.unregistered.begin(), options_.unregistered.end(), process) == 0;
+    return options_.light_store &&
+           std::count(options_.unregistered.begin(), options_.unregistered.end(), process) == 0;
 }
 
 std::byte* Machine::root() const {

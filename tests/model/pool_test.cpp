@@ -54,6 +54,12 @@ TEST_CASE("model: a release is not missed by who goes to sleep") {
     look_everywhere(exchange.program(), 2);
 }
 
+TEST_CASE("model: a process that cannot register releases to one that has") {
+    auto scene = PoolScene<1>("pool.wait.mixed", {.unregistered = {0}}).idle(1);
+    scene.holder("a", 0).waiter("b", 1);
+    look_everywhere(scene.program(), 2);
+}
+
 TEST_CASE("model: one release serves two waiters, one after the other") {
     auto light = PoolScene<1>("pool.wait.two").idle(1);
     light.holder("a", 0).waiter("b", 1).waiter("c", 2);
@@ -164,4 +170,52 @@ TEST_CASE("model: close ends a wait") {
                 })
         .thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); });
     look_everywhere(scene.program(), 2);
+}
+
+namespace {
+
+void announce(PoolRoot<1>& root) {
+    detail::announce_wait(detail::body_of(PoolScene<1>::pool_of(root)), detail::lane_of(&root));
+}
+void withdraw(PoolRoot<1>& root) {
+    detail::withdraw_wait(detail::body_of(PoolScene<1>::pool_of(root)), detail::lane_of(&root));
+}
+/// The summary shows that somebody waits, if somebody does.
+void summary_is_right(PoolRoot<1>& root) {
+    detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+    const bool shown = body.demand.load(std::memory_order_relaxed) != 0;
+    require(shown == (detail::waiting_lanes(body) != 0), "the summary of the marks is wrong");
+}
+
+}  // namespace
+
+TEST_CASE("model: a waiter's mark stands while another one's goes") {
+    PoolScene<1> scene{"pool.marks"};
+    scene.actor("a", 0, announce, {}).actor("b", 1, withdraw, announce);
+    scene.check(summary_is_right);
+    look_everywhere(scene.program(), 3);
+    PoolScene<1> three{"pool.marks.three"};
+    three.actor("a", 0, announce, {}).actor("b", 1, withdraw, announce).actor("c", 2, [](auto& r) {
+        announce(r);
+        withdraw(r);
+    });
+    three.check(summary_is_right);
+    look_everywhere(three.program(), 2);
+}
+
+TEST_CASE("model: a dead lane's mark is dropped without hiding its next owner") {
+    PoolScene<1> scene{"pool.marks.dead", {.lanes = 2}};
+    scene.idle(1);
+    scene.holder("b", 1);
+    scene.actor(
+        "a", 0, [](PoolRoot<1>&) { die(); }, announce);
+    scene.actor("c", 2, [](PoolRoot<1>& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+        auto lease = root.pool.acquire();
+        use(*lease);
+    });
+    look(scene.program(), Under::coherent, 2);
+    look(scene.program(), Under::histories, 2);
+    look(scene.program(), Under::buffers, 1);
 }

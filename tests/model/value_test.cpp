@@ -222,6 +222,23 @@ TEST_CASE("model: an element, a counter and a value carry what was written befor
              "counter", [](Carrier& r) { r.counter.publish(1); },
              [](Carrier& r) { return r.counter.observe() == 1; }),
          Under::histories, 2);
+    const auto one_more = [](Carrier& r) {
+        std::int64_t none = 0;
+        r.counter.compare_exchange(none, 1);
+    };
+    const auto sees_one = [](Carrier& r) {
+        std::int64_t other = 7;
+        return !r.counter.compare_exchange(other, 8) && other == 1;
+    };
+    const auto takes_one = [](Carrier& r) {
+        std::int64_t one = 1;
+        return r.counter.compare_exchange(one, 2);
+    };
+    const auto publish = [](Carrier& r) { r.counter.publish(1); };
+    look(carried("counter.compared", one_more, takes_one), Under::histories, 2);
+    look(carried("counter.compared.seen", one_more, sees_one), Under::histories, 2);
+    look(carried("counter.published.taken", publish, takes_one), Under::histories, 2);
+    look(carried("counter.published.seen", publish, sees_one), Under::histories, 2);
     look(carried(
              "value.narrow", [](Carrier& r) { r.value.store(1); },
              [](Carrier& r) { return r.value.load() == 1; }),
@@ -230,4 +247,79 @@ TEST_CASE("model: an element, a counter and a value carry what was written befor
              "value.narrow.update", [](Carrier& r) { r.value.fetch_add(1); },
              [](Carrier& r) { return r.value.fetch_add(1) == 1; }),
          Under::histories, 2);
+}
+
+namespace {
+
+struct Sums {
+    lagoon::Array<std::uint64_t> added{"added", 1}, subtracted{"subtracted", 1};
+    lagoon::Array<std::uint64_t> updated{"updated", 1}, exchanged{"exchanged", 1};
+    lagoon::Array<double> real{"real", 1};
+    lagoon::Counter counted{"counted"}, published{"published"}, compared{"compared"};
+    lagoon::Counter taken{"taken"};
+};
+
+/// Each operation once; what was exchanged out is counted.
+void change_all(Sums& root, std::uint64_t mine) {
+    root.added[0].add(1);
+    root.subtracted[0].sub(1);
+    root.updated[0].update([](std::uint64_t before) { return before + 1; });
+    root.added[0].add(root.exchanged[0].exchange(mine) * 10);
+    root.real[0].add(1);
+    root.counted.add(2);
+    root.counted.sub(1);
+    root.counted.add(root.taken.exchange(static_cast<std::int64_t>(mine)) * 10);
+    root.published.publish(1);
+    std::int64_t found = root.compared.load();
+    while (!root.compared.compare_exchange(found, found + 1)) {
+    }
+}
+
+}  // namespace
+
+TEST_CASE("model: no change of an element or a counter is lost") {
+    Scene<Sums> scene{"sums"};
+    scene.actor("a", 0, [](Sums& root) { change_all(root, 1); })
+        .actor("b", 1, [](Sums& root) { change_all(root, 2); })
+        .check([](Sums& root) {
+            // Of 1 and 2 one was exchanged out, the other one is left.
+            const std::uint64_t exchanged = (root.added[0] - 2) / 10 + root.exchanged[0];
+            require(exchanged == 3, "an exchange was lost");
+            const auto taken = (root.counted.load() - 2) / 10 + root.taken.load();
+            require(taken == 3, "a count was lost");
+            require(root.subtracted[0].load() + 2 == 0, "a subtraction was lost");
+            require(root.updated[0].load() == 2 && root.real[0].load() == 2, "an update was lost");
+            require(root.published.load() == 2, "a count was lost");
+            require(root.compared.load() == 2, "a comparison was lost");
+        });
+    look(scene.program(), Under::coherent, 2);
+}
+
+TEST_CASE("model: a reaper does not undo the claim of a lane's new owner on a value") {
+    auto scene = wide("value.lane.reused", {.lanes = 2});
+    scene
+        .actor(
+            "a", 0,
+            [](WideRoot& root) {
+                root.value.update([](const Wide& v) {
+                    if (this_process() == 0) die();
+                    return v;
+                });
+            },
+            with_lane<WideRoot>)
+        .actor(
+            "b", 1,
+            [](WideRoot& root) {
+                await([] { return is_buried(0); });
+                repair(root);
+            },
+            with_lane<WideRoot>)
+        .actor("c", 2, [](WideRoot& root) {
+            await([] { return is_buried(0); });
+            repair(root);
+            increment(root);
+            increment(root);
+        });
+    scene.check([](WideRoot& root) { require(root.value.load().a == 2, "a claim was undone"); });
+    look_deeply(scene.program(), 2);
 }

@@ -44,6 +44,16 @@ void* map_lock_page(int fd, const std::string& what) {
     return page;
 }
 
+/// Another description of the arena's file; none where the process has no descriptor left, or /proc
+/// is gone.
+os::Fd fresh_description(Attachment& attachment) noexcept {
+    try {
+        return os::reopen(sound_fd(attachment), attachment.name);
+    } catch (...) {
+        return {};
+    }
+}
+
 enum class Claimed { yes, no };
 
 Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
@@ -129,18 +139,16 @@ MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_
     // A death is believed only through descriptors that surely were of this file: the host may
     // have closed ours and opened something else under its number between look and question.
     for (int round = 0; round < 2; ++round) {
-        try {
-            const os::Fd fresh = os::reopen(sound_fd(attachment), attachment.name);
-            std::uint64_t again = 0;
-            if (os::file_of(fresh.get()) != attachment.file ||
-                member_life(fresh.get(), entry, index, &again) != MemberLife::dead ||
-                os::file_of(fresh.get()) != attachment.file) {
-                return MemberLife::unclear;
-            }
-            if (state != nullptr && again != *state) return MemberLife::unclear;
-        } catch (const Error&) {
+        const os::Fd fresh = fresh_description(attachment);
+        // Where none is to be had: ours, if it is of this file before and after.
+        const int asked = fresh ? fresh.get() : sound_fd(attachment);
+        std::uint64_t again = 0;
+        if (os::file_of(asked) != attachment.file ||
+            member_life(asked, entry, index, &again) != MemberLife::dead ||
+            os::file_of(asked) != attachment.file) {
             return MemberLife::unclear;
         }
+        if (state != nullptr && again != *state) return MemberLife::unclear;
     }
     return MemberLife::dead;
 }

@@ -140,9 +140,11 @@ WorkerOrder order_for(const SpawnRequest& request, const WorkerReport& report, i
 }
 
 /// A file in memory that the worker opens through /proc; nothing of it is inherited.
-os::Fd make_report(WorkerReport& report) {
+os::Fd make_report(WorkerReport& report, const std::string& directory) {
     os::random_bytes(&report.token, sizeof report.token);
     os::Fd file{::memfd_create("lagoon-worker-report", MFD_CLOEXEC)};
+    // A sandbox may not know that call; an unnamed file beside the arena does as well.
+    if (!file) file = os::Fd{::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
     if (!file || ::pwrite(file.get(), &report, sizeof report, 0) != sizeof report) {
         throw_spawn_failed("no file for the worker's report", errno);
     }
@@ -225,7 +227,7 @@ ChildHandle spawn(const SpawnRequest& request) {
     }
     sweep_detached(nullptr);
     WorkerReport report{};
-    child->report = make_report(report);
+    child->report = make_report(report, directory_of(&request.arena));
     child->launched = !options.launcher.empty();
     ensure_member(&request.arena);
     add_handle(&request.arena);

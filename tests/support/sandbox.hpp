@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -29,7 +28,7 @@ struct Refusal {
 };
 
 /// From now on the calls of this process fail with `error`. False when the kernel refuses that.
-inline bool refuse(std::initializer_list<Refusal> calls, int error) {
+inline bool refuse(const std::vector<Refusal>& calls, int error) {
     std::vector<sock_filter> code;
     const auto load = [&](std::size_t offset) {
         code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)));

@@ -16,9 +16,9 @@ enum class Lifetime : std::uint32_t {
 };
 
 enum class Ownership : std::uint32_t {
-    automatic,  ///< the fastest that the kernel allows
-    biased,     ///< threads keep idle slots; others are interrupted when they need one
-    symmetric,  ///< one compare-and-swap per acquisition, no interrupts
+    automatic,  ///< giving back is a plain store where the kernel has membarrier
+    biased,     ///< the same; who waits may interrupt the others' CPUs by membarrier
+    symmetric,  ///< giving back is an exchange; nobody is interrupted
 };
 
 struct ArenaOptions {

@@ -1,9 +1,10 @@
 // pool.hpp: resources that many processes take, use and give back: a lock-free free-list.
 //
 //   Shape      one cache line in the struct; per slot 16 bytes, its value, and up to 64 bytes in
-//              all beside the value rounded to the cache line (dense: 16); 4 bits of hints
+//              all beside the value rounded to the cache line (dense: 16); 3.05 bits of hints
 //   Unit       slots; the capacity is fixed when the arena is created
-//   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing; giving back
+//   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing (but for a
+//              thread's first call, which takes a lane under the process's mutex); giving back
 //              makes a system call only when somebody waits. The waiting forms sleep in the kernel.
 //              Factories and hooks run outside of any lock
 //   Errors     the set-up errors of every member; invalid_argument for a capacity that cannot be.

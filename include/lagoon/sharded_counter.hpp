@@ -2,8 +2,9 @@
 //
 //   Shape      one cache line, and 8 bytes of every lane's stripe line
 //   Unit       whatever the caller counts, modulo 2^64
-//   Progress   add is wait-free, a plain load and store; load reads one word per lane
-//   Errors     none here
+//   Progress   add is wait-free, a plain load and store, but for a thread's first, which takes a
+//              lane under the process's mutex; load reads one word per lane
+//   Errors     none here; an add in a forked child that cannot attach prints and aborts
 //   Death      a process killed inside a call has counted or has not; its stripe stays and is
 //              carried on by the lane's next owner, so nothing is lost or folded twice
 //   Source     one stripe per writer, summed by the reader; no published algorithm is needed

@@ -85,6 +85,7 @@ struct Attachment {
 /// What a process keeps of one pool beside its threads' caches.
 struct PoolPrivate {
     ErasedHooks hooks;
+    std::uint64_t hooks_epoch = 0;  // of the process that gave them, 0 before that
     struct Seen {
         std::uint64_t word = 0;
         std::chrono::steady_clock::time_point first{};

@@ -103,6 +103,8 @@ std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) n
 std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
 
 // pool_info.cpp
+/// "arena 'x': pool 'y'", for a text.
+std::string name_of_pool(const PoolObject& pool);
 /// A slot that this process owned is not as it left it: only damage does that, or a defect here.
 [[noreturn]] void throw_changed(const PoolObject& pool, std::uint64_t index);
 

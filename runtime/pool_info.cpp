@@ -179,7 +179,7 @@ PoolPrivate& pool_private(Attachment& attachment, const PoolObject& pool) {
     return *place;
 }
 
-void throw_changed(const PoolObject& pool, std::uint64_t index) {
+std::string name_of_pool(const PoolObject& pool) {
     std::string what = "pool";
     if (const Attachment* attachment = attachment_of(&pool)) {
         attachment->for_each(Kind::pool, [&](const DirectoryEntry& entry, std::byte* at) {
@@ -187,8 +187,12 @@ void throw_changed(const PoolObject& pool, std::uint64_t index) {
             what = "arena '" + attachment->name + "': pool '" + entry.name.data() + "'";
         });
     }
+    return what;
+}
+
+void throw_changed(const PoolObject& pool, std::uint64_t index) {
     throw Error{Errc::corrupt,
-                what + ": slot " + std::to_string(index) +
+                name_of_pool(pool) + ": slot " + std::to_string(index) +
                     " was changed while this process owned it; something else writes into the "
                     "arena's memory"};
 }

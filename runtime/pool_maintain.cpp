@@ -372,7 +372,17 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
     PoolPrivate& own = pool_private(*lane.attachment, pool);
     const std::uint64_t bits = (hooks.check ? hook_check : 0) | (hooks.reset ? hook_reset : 0) |
                                (hooks.destroy ? hook_destroy : 0);
-    own.hooks = std::move(hooks);
+    {
+        const ProcessLock lock;
+        // They may be running by now in another thread.
+        if (std::exchange(own.hooks_epoch, process_epoch()) == process_epoch()) {
+            throw Error{Errc::invalid_argument,
+                        name_of_pool(pool) +
+                            ": this process has given its hooks before; give them once, before "
+                            "the first lease"};
+        }
+        own.hooks = std::move(hooks);
+    }
     // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;

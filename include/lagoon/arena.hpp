@@ -131,7 +131,7 @@ public:
     }
 
     /// Gives this process the code that a pool's resources need. Code belongs to a process: once
-    /// in each, before its first lease. Defined in pool.hpp.
+    /// in each, before its first lease; a second time throws invalid_argument. Defined in pool.hpp.
     template <class T, class Class>
     requires std::derived_from<Root, Class>
     void hooks(Pool<T> Class::*pool, std::type_identity_t<PoolHooks<T>> hooks) const;

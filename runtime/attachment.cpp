@@ -11,6 +11,7 @@
 #include "keeper.hpp"
 #include "lanes.hpp"
 #include "members.hpp"
+#include "pool_body.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -42,6 +43,7 @@ void join_arena(Attachment& attachment) {
     claim_member(attachment);
     attachment.shared_lane.lane = attachment.member;
     attachment.shared_lane.member = attachment.member;
+    forget_waits(attachment, attachment.member);
     try {
         if (attachment.want_keeper) keeper_adopt(attachment);
     } catch (...) {

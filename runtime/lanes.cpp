@@ -17,6 +17,7 @@
 #include <lagoon/outcome.hpp>
 
 #include "os.hpp"
+#include "pool_body.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -110,6 +111,7 @@ const LaneView& claim_lane_in(Attachment& attachment) {
     std::uint64_t state = 0;
     const std::uint32_t lane = claim_lane(attachment, &state);
     if (lane == no_lane_number) return attachment.shared_lane;
+    forget_waits(attachment, lane);
     OwnLane* own = thread.lanes;
     while (own != nullptr && own->view.size() != 0) own = own->next;
     const bool found = own != nullptr;

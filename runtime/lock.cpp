@@ -135,7 +135,7 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
     detail::Sleeper sleeper{this, futex_half(word_), patience,
                             static_cast<std::uint32_t>(one_change)};
     for (;;) {
-        // L3 acquire load <- L1, L2: a guess for L1 and L5, and before a look at the owner's lane.
+        // L3 acquire load <- L1, L2, L7: a guess for L1 and L5, and before a look at the owner's lane.
         std::uint64_t word = word_.load(std::memory_order_acquire);
         if ((word & locked_bit) == 0) {
             // L1 acq_rel RMW <- L2, L7 -> L3: with the waiters bit, for others may sleep still.
@@ -149,10 +149,10 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
         }
         if (!detail::lane_lives(*lane.attachment, lane_in(word))) {
             // Nobody's: written by something else. As after a death.
-            // L2 acq_rel RMW <- L1 -> L1, L3: every change counts, so the word that is there still
-            // was there when the lane was looked at.
+            // L2 release RMW -> L1, L3: every change counts, so the word that is there still was
+            // there when the lane was looked at.
             (void)word_.compare_exchange_strong(word, unlocked(word) | dirty_bit,
-                                                std::memory_order_acq_rel,
+                                                std::memory_order_release,
                                                 std::memory_order_relaxed);
             continue;
         }

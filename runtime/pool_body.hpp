@@ -88,6 +88,9 @@ void wake_for_place(PoolObject& pool) noexcept;
 void announce_wait(PoolBody& body, const LaneView& lane) noexcept;
 void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
+/// Whoever has just claimed the lane waits for nothing yet: what marks a dead one has left under
+/// its number would look like the new owner's, and keep every release on the long way.
+void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept;
 /// Before a sleep; after a cap or a death it is every slot in any pool.
 Effort effort_of(const PoolBody& body) noexcept;
 /// Fewer wait than the pool's limit. The mark comes before the count, so that no two can both be

@@ -160,6 +160,13 @@ void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
     }
 }
 
+void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept {
+    attachment.for_each(Kind::pool, [lane](const DirectoryEntry&, std::byte* object) {
+        PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
+        if ((leaf_bits(body, lane / 64) >> (lane % 64) & 1) != 0) clear_bit(body, lane);
+    });
+}
+
 bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
     PoolBody& body = body_of(pool);
     if (body.max_waiters == 0) return true;

@@ -80,8 +80,9 @@ inline Arena make_room(std::uint64_t capacity, std::uint32_t quarantine_after = 
                          quarantine_after);
 }
 
-/// The holder `me` takes note of its resource.
-inline void stamp(Room& room, lagoon::Lease<Item>& lease, std::uint64_t me) {
+/// The holder `me` takes note of its resource. `room` is anything with the counter `wrong`.
+template <class Any>
+void stamp(Any& room, lagoon::Lease<Item>& lease, std::uint64_t me) {
     if (lease.recovered()) {
         lease->holder = 0;
         lease.mark_clean();
@@ -91,14 +92,16 @@ inline void stamp(Room& room, lagoon::Lease<Item>& lease, std::uint64_t me) {
     ++lease->uses;
 }
 /// Before the resource is given back.
-inline void unstamp(Room& room, lagoon::Lease<Item>& lease, std::uint64_t me) {
+template <class Any>
+void unstamp(Any& room, lagoon::Lease<Item>& lease, std::uint64_t me) {
     if (lease->holder != me) room.wrong.add(1);
     lease->holder = 0;
 }
 
 /// One step of a worker: any of the ways to take, and any of the ways to give back. Never waits
 /// for ever where it could not be served: the pool has places for all that can be held.
-inline void step(Room& room, Random& random, std::uint64_t me) {
+template <class Any>
+void step(Any& room, Random& random, std::uint64_t me) {
     using namespace std::chrono_literals;
     const std::uint64_t what = random.below(100);
     if (what < 5) {
@@ -135,7 +138,8 @@ inline void step(Room& room, Random& random, std::uint64_t me) {
 
 /// At rest: every slot is idle, empty or quarantined; each idle one is lent once, and by its
 /// hints.
-inline void check_conservation(Arena& room) {
+template <class Any>
+void check_conservation(lagoon::Arena<Any>& room) {
     const auto stats = room->items.stats();
     CHECK(room->wrong.load() == 0);
     CHECK(stats.leased == 0);

@@ -568,6 +568,22 @@ TEST_CASE("pool waiting: a try makes no system call, however much is stale") {
     CHECK(room->items.try_acquire());
 }
 
+TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark") {
+    auto room = make_full_room(1);
+    auto held = room->items.acquire();
+    std::uint32_t lane = 0;
+    Child child{[&] { return room->items.acquire() ? 1 : 2; }};
+    wait_for_waiters(room, 1);
+    child.kill();
+    (void)support::reap_dead(room);
+    REQUIRE(room->items.stats().waiting == 1);  // a hint: nobody has given back since
+    std::thread{[&] { lane = lagoon::detail::lane_of(&*room).lane; }}.join();
+    REQUIRE(lane != 0);
+    CHECK(room->items.stats().waiting == 0);
+    // D3 seq_cst load, no pair: only looked at.
+    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
+}
+
 TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters") {
     auto room = make_full_room(1, 1);
     auto held = room->items.acquire();

@@ -10,8 +10,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "kill/pairs.hpp"
 #include "kill/scene.hpp"
-#include "kill/stage.hpp"
 
 using lagoon::Arena;
 using lagoon::Lifetime;
@@ -114,7 +114,87 @@ void sweep(const Deed& deed) {
     (void)lagoon::remove(name);
 }
 
+/// How the first one of a pair ended.
+struct Ended {
+    std::atomic<int> error;  // an Errc
+    std::atomic<std::uint64_t> inode;
+};
+
+/// Two processes at one name; each tells how it ended if it comes so far.
+void sweep_pair(const Deed& first, const Deed& second) {
+    const auto name = support::unique_name("pair");
+    NamedBytes bytes{file_of(name)};
+    const support::Shared<Ended> ended;
+    const auto process_of = [&](const Deed& deed, bool tells) {
+        return std::make_unique<rig::Stepper>([&] { return deed.prepare(name); },
+                                              [&, tells](std::optional<Arena<Desk>>& desk) {
+                                                  const auto code = support::code_of([&] {
+                                                      deed.run(desk, name);
+                                                      return 0;
+                                                  });
+                                                  if (!tells) return;
+                                                  ended->error = static_cast<int>(code);
+                                                  if (desk)
+                                                      ended->inode = desk->attached().file.inode;
+                                              },
+                                              rig::Grain::instruction);
+    };
+    rig::PairScene scene;
+    scene.name = std::string{first.name} + " x " + second.name;
+    scene.set = [&] { first.set(name); };
+    scene.first = [&] { return process_of(first, true); };
+    scene.second = [&] { return process_of(second, false); };
+    scene.bytes = [&] { return bytes.look(); };
+    scene.let_end = [&](rig::Stepper& process) {
+        REQUIRE(process.run_on() == rig::Stop::done);
+        const auto error = static_cast<lagoon::Errc>(ended->error.load());
+        const bool ordinary = error == lagoon::Errc{} || error == lagoon::Errc::name_taken ||
+                              error == lagoon::Errc::no_such_arena;
+        REQUIRE(ordinary);
+        if (ended->inode == 0) return;
+        // It is attached, so nobody who has died since can have taken its name away but by remove.
+        struct stat found {};
+        const bool there = ::stat(file_of(name).c_str(), &found) == 0;
+        REQUIRE((!there || found.st_ino == ended->inode));
+        REQUIRE((there || std::string_view{second.name} == "remove"));
+    };
+    scene.look = [&] {
+        first.check(name, false);
+        ended->inode = 0;
+        ended->error = 0;
+    };
+    // These are long, and most of their system calls concern the process alone.
+    scene.most_points = 8;
+    scene.record_every = 3;
+    rig::PairSweep{scene}.run();
+    (void)lagoon::remove(name);
+}
+
 }  // namespace
+
+TEST_CASE("kill: makers, openers and removers of one name halted and killed at each other's points",
+          "[kill][process]") {
+    const auto persistent = [](const std::string& name) {
+        if (exists(file_of(name))) return;
+        Arena<Desk>::create(name, scene::small(Lifetime::persistent)).close();
+    };
+    const auto require_persistent = [](const std::string& name, bool) {
+        require_reusable(name, Lifetime::persistent);
+    };
+    const Deed create{"create", nothing, [](auto& desk, const auto& name) { desk = make(name); },
+                      no_scene, require_scoped};
+    const Deed create_over{"create over a dead one's name", nothing, create.run, leave_stale,
+                           require_scoped};
+    const Deed open{"open", nothing,
+                    [](auto& desk, const auto& name) { desk = Arena<Desk>::open(name); },
+                    persistent, require_persistent};
+    const Deed remove{"remove", nothing, [](auto&, const auto& name) { lagoon::remove(name); },
+                      persistent, require_persistent};
+    sweep_pair(create, create);
+    if (rig::in_full()) sweep_pair(create_over, create_over);
+    sweep_pair(remove, open);
+    sweep_pair(open, remove);
+}
 
 TEST_CASE("kill: at the instructions of create", "[kill][process]") {
     sweep({"create and leave", nothing, [](auto&, const auto& name) { make(name)->close(); },

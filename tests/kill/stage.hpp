@@ -128,6 +128,66 @@ public:
         return report;
     }
 
+    // The parts of a run, for sweeps of more than one process.
+
+    void set_scene() {
+        if (operation_.fresh) {
+            desk = {};
+            desk = Arena<Desk>::create(name_, desk_options(operation_.ownership));
+            begin();
+        }
+        fill(desk);
+        before_ = model_of(desk);
+        if (operation_.given) operation_.given(before_);
+        if (operation_.set) operation_.set(*this);
+    }
+    [[nodiscard]] std::unique_ptr<Stepper> process_of(const Operation& operation, bool slowly) {
+        auto process = std::make_unique<Stepper>(
+            [this, &operation, slowly] {
+                Actor actor{operation.unattached ? desk : Arena<Desk>::open(name_), flag};
+                actor.inherited = &desk;
+                actor.patience = std::chrono::milliseconds{slowly ? 700 : 10};
+                operation.prepare(actor);
+                return actor;
+            },
+            [&operation](Actor& actor) { operation.run(actor); }, Grain::instruction,
+            operation.traced);
+        REQUIRE(process->state() == Stop::halted);
+        return process;
+    }
+    void get_ready() {
+        if (operation_.ready) operation_.ready(*this);
+    }
+    /// The process goes on to the operation's end; what it waits for comes from the test or from
+    /// what is there.
+    void let_end(Stepper& process) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+        const Stop stop = process.run_on([&] {
+            if (operation_.blocked) operation_.blocked(*this);
+            INFO("it waits for what does not come");
+            REQUIRE(std::chrono::steady_clock::now() < end);
+        });
+        REQUIRE(stop == Stop::done);
+    }
+    /// Everybody but the test is dead: looks at what they have left.
+    void look(const Model& after, bool over, bool undisturbed) {
+        const Dead dead{desk, undisturbed};
+        dead.require_lent(held);
+        let_go();
+        held.clear();
+        held_many.clear();
+        reap_all(desk);
+        dead.require_settled();
+        if (dead_earlier) dead_earlier->require_settled();
+        dead_earlier.reset();
+        other.reset();
+        require_at_rest(desk);
+        require_between(desk, before_, after, over);
+        if (operation_.check) operation_.check(*this, over);
+        require_usable(desk);
+    }
+    [[nodiscard]] const Model& before() const { return before_; }
+
     [[nodiscard]] Scene scene() {
         Scene scene;
         scene.name = operation_.name;
@@ -152,27 +212,9 @@ private:
     }
 
     std::unique_ptr<Stepper> start(bool slowly) {
-        if (operation_.fresh) {
-            desk = {};
-            desk = Arena<Desk>::create(name_, desk_options(operation_.ownership));
-            begin();
-        }
-        fill(desk);
-        before_ = model_of(desk);
-        if (operation_.given) operation_.given(before_);
-        if (operation_.set) operation_.set(*this);
-        auto process = std::make_unique<Stepper>(
-            [this, slowly] {
-                Actor actor{operation_.unattached ? desk : Arena<Desk>::open(name_), flag};
-                actor.inherited = &desk;
-                actor.patience = std::chrono::milliseconds{slowly ? 700 : 10};
-                operation_.prepare(actor);
-                return actor;
-            },
-            [this](Actor& actor) { operation_.run(actor); }, rig::Grain::instruction,
-            operation_.traced);
-        REQUIRE(process->state() == Stop::halted);
-        if (operation_.ready) operation_.ready(*this);
+        set_scene();
+        auto process = process_of(operation_, slowly);
+        get_ready();
         if (operation_.waiter) waiter_ = std::make_unique<Waiter>(name_, flag, operation_.waiter);
         return process;
     }
@@ -181,9 +223,7 @@ private:
         Model after = before_;
         if (operation_.effect) operation_.effect(after);
         if (over) {
-            REQUIRE(process.run_on([this] {
-                if (operation_.blocked) operation_.blocked(*this);
-            }) == Stop::done);
+            let_end(process);
             served();
             REQUIRE(process.kill() == support::killed_by(SIGKILL));
         } else if (operation_.help) {
@@ -191,25 +231,18 @@ private:
         }
         const bool alone = waiter_ == nullptr;
         served();
-        const Dead dead{desk, alone};
-        dead.require_lent(held);
-        let_go();
-        held.clear();
-        held_many.clear();
-        reap_all(desk);
-        dead.require_settled();
-        if (dead_earlier) dead_earlier->require_settled();
-        dead_earlier.reset();
-        other.reset();
-        require_at_rest(desk);
-        require_between(desk, before_, after, over);
-        if (operation_.check) operation_.check(*this, over);
-        require_usable(desk);
+        look(after, over, alone);
     }
 
     /// The one who waits has what it waited for.
     void served() {
         if (!waiter_) return;
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+        while (!waiter_->over() && std::chrono::steady_clock::now() < end) {
+            std::this_thread::sleep_for(std::chrono::microseconds{100});
+        }
+        INFO("whoever waits is served");
+        REQUIRE(waiter_->over());
         REQUIRE(waiter_->end() == support::exited(0));
         waiter_.reset();
     }

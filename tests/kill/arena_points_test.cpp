@@ -164,7 +164,7 @@ void sweep_pair(const Deed& first, const Deed& second) {
         ended->error = 0;
     };
     // These are long, and most of their system calls concern the process alone.
-    scene.most_points = 8;
+    scene.most_points = 6;
     scene.record_every = 3;
     rig::PairSweep{scene}.run();
     (void)lagoon::remove(name);

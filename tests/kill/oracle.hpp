@@ -20,7 +20,7 @@ inline void fill(const Arena<Desk>& desk) {
     desk->served.clear();
     desk->reset.clear();
     desk->many.clear();
-    for (const std::uint64_t id : {1, 2}) {
+    for (std::uint64_t id = 1; id <= 2; ++id) {
         desk->pool.add(Resource{id});
         desk->served.add(Resource{id + 10});
         desk->reset.add(Resource{id + 20});

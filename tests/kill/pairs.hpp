@@ -16,7 +16,7 @@ struct PairScene {
     std::function<std::pair<const std::byte*, std::size_t>()> bytes;
     std::function<void(Stepper& first)> let_end;
     std::function<void()> look;
-    std::uint64_t most_points = 16;  // of each of the two
+    std::uint64_t most_points = 12;  // of each of the two
     /// The second one's way is stepped anew at some points of the first one only. In between
     /// its points are those of the way before, as far as it comes past them.
     std::uint64_t record_every = 1;

@@ -2,9 +2,10 @@
 //
 // A point is a number of instructions after which the process is killed. The interesting ones are
 // found in one stepped run: after them the arena's bytes differ from before, or the kernel was
-// asked for something and may have changed its state. Every other sweep kills there, and at every
-// 16th of the other instructions as well. LAGOON_STRESS asks for the full form: every instruction
-// of an operation of less than 2,000. LAGOON_KILL_AT="operation:k" makes a sweep of that one point.
+// asked for something and may have changed its state. The sweeps kill there, and at every 16th of
+// the other instructions as well; in an operation of 2,000 and more at fewer, spread over all of
+// it. LAGOON_STRESS asks for the full form: every instruction of the shorter ones, every 16th of
+// the others. LAGOON_KILL_AT="operation:k" asks for that one point.
 //
 // To come to point k nobody steps k times: a forked process has its code where all others have it,
 // so a breakpoint on an instruction that is rarely passed brings it near. Where a run takes
@@ -226,7 +227,8 @@ inline std::vector<std::uint64_t> choose(const Recording& recording, Report& rep
     if (in_full()) {
         if (recording.length() < 2000) stride = 1;
     } else {
-        stride = std::max(stride, recording.length() / most_others);
+        // Under 2,000 instructions nothing is left out.
+        if (recording.length() >= 2000) stride = recording.length() / most_others;
     }
     for (std::uint64_t k = stride - 1; k < recording.length(); k += stride) {
         if (!std::binary_search(recording.changed.begin(), recording.changed.end(), k)) {

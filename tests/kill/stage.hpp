@@ -281,7 +281,7 @@ private:
 };
 
 /// One table of operations: each swept.
-inline void sweep_all(const std::vector<Operation>& operations, std::uint64_t most_others = 125) {
+inline void sweep_all(const std::vector<Operation>& operations, std::uint64_t most_others = 60) {
     std::uint64_t points = 0;
     for (const Operation& operation : operations) {
         const Report report = Stage{operation}.sweep(most_others);

@@ -79,6 +79,8 @@ std::uint32_t claim_lane(Attachment& attachment, std::uint64_t* state) noexcept 
         if (is_live(before)) continue;
         const std::uint64_t live = lane_live(before, attachment.member);
         // N1 acq_rel RMW <- R3, N3 -> R2: names its member in the claiming instruction.
+        // kept: a word that names the lane is published by a release of its own, which carries
+        // this, too.
         if (entry.state.compare_exchange_strong(before, live, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed)) {
             entry.tid = os::thread_id();
@@ -127,9 +129,10 @@ const LaneView& claim_lane_in(Attachment& attachment) {
 
 void free_lane(Attachment& attachment, OwnLane& own) noexcept {
     std::uint64_t state = own.state;
-    // N3 acq_rel RMW -> N1: the next claimant sees all that this thread handed over.
+    // N3 release RMW -> N1: the next claimant sees all that this thread handed over.
+    // kept: nobody else changes the entry of a living member's lane, so a store would do.
     attachment.lane_entry(own.view.lane)
-        .state.compare_exchange_strong(state, state & ~live_bit, std::memory_order_acq_rel,
+        .state.compare_exchange_strong(state, state & ~live_bit, std::memory_order_release,
                                        std::memory_order_relaxed);
 }
 

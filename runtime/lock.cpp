@@ -135,7 +135,8 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
     detail::Sleeper sleeper{this, futex_half(word_), patience,
                             static_cast<std::uint32_t>(one_change)};
     for (;;) {
-        // L3 acquire load <- L1, L2, L7: a guess for L1 and L5, and before a look at the owner's lane.
+        // L3 acquire load <- L1, L2, L7: a guess for L1 and L5, and before a look at the owner's
+        // lane.
         std::uint64_t word = word_.load(std::memory_order_acquire);
         if ((word & locked_bit) == 0) {
             // L1 acq_rel RMW <- L2, L7 -> L3: with the waiters bit, for others may sleep still.
@@ -205,7 +206,7 @@ void Lock::unlock() noexcept {
 }
 
 bool Lock::owner_died() const noexcept {
-    // L3 acquire load <- L1, L2, L7.
+    // L3 acquire load <- L1, L2, L7. kept: for whoever holds the lock, L1 has brought it along.
     return (word_.load(std::memory_order_acquire) & dirty_bit) != 0;
 }
 

@@ -60,6 +60,7 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
                   const std::string& what) {
     MemberEntry& entry = attachment.member_entry(index);
     // B1 acquire load <- B3, B4, R1: what the last owner or its reaper left behind.
+    // kept: the lock on the byte brings along what its last holder did.
     std::uint64_t state = entry.state.load(std::memory_order_acquire);
     if (is_live(state)) return Claimed::no;
     switch (os::try_lock_byte(description, byte_of(index), os::LockKind::exclusive)) {
@@ -74,6 +75,7 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
         case os::Answer::yes: break;
     }
     // B1 acquire load <- B3, B4, R1: somebody may have come, and died, before we had the byte.
+    // kept: as above.
     if (entry.state.load(std::memory_order_acquire) != state) {
         os::unlock_byte(description, byte_of(index));
         return Claimed::no;
@@ -88,6 +90,8 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
     entry.death_word.store(0, std::memory_order_relaxed);
     const std::uint64_t live = member_live(incarnation_of_member(state) + 1);
     // B3 acq_rel RMW -> B1, B5, R4: LIVE only once the byte is locked.
+    // kept: who asks the kernel about the byte gets the order from there, and nobody else changes
+    // the entry while the byte is ours; for whoever looks at the word alone it costs nothing.
     if (!entry.state.compare_exchange_strong(state, live, std::memory_order_acq_rel,
                                              std::memory_order_relaxed)) {
         os::unlock_byte(description, byte_of(index));
@@ -103,13 +107,15 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
 
 MemberLife member_life(int fd, const MemberEntry& member, std::uint32_t index,
                        std::uint64_t* state) noexcept {
-    // B5 acquire load <- B3, B4: what a dead member did before it died is seen by its reaper.
+    // B5 acquire load <- B3, B4: what a dead member did before it died is seen by its reaper. kept:
+    // the kernel's answer about the byte brings it along.
     const std::uint64_t before = member.state.load(std::memory_order_acquire);
     if (state != nullptr) *state = before;
     if (!is_live(before)) return MemberLife::free;
     const os::Answer locked = os::is_byte_locked(fd, byte_of(index));
     if (locked == os::Answer::refused) return MemberLife::unclear;
-    // B5 acquire load <- B3, B4: one reading alone would take a change of owner for a death.
+    // B5 acquire load <- B3, B4: one reading alone would take a change of owner for a death. kept:
+    // as the first look.
     const std::uint64_t after = member.state.load(std::memory_order_acquire);
     if (before != after || locked == os::Answer::yes) return MemberLife::alive;
     return MemberLife::dead;
@@ -123,7 +129,7 @@ MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_
         if (state != nullptr) *state = own;
         return MemberLife::alive;
     }
-    // B5 acquire load <- B3, B4.
+    // B5 acquire load <- B3, B4. kept: as the first look.
     const std::uint64_t before = entry.state.load(std::memory_order_acquire);
     if (!is_live(before)) {
         if (state != nullptr) *state = before;
@@ -196,7 +202,8 @@ void release_member(Attachment& attachment) noexcept {
     std::uint64_t live = attachment.member_state.load(std::memory_order_acquire);
     // B8 relaxed store, no pair: nobody counts on this process from here on.
     attachment.member_state.store(0, std::memory_order_relaxed);
-    // B4 acq_rel RMW -> B1, B5: free first, then the byte is unlocked.
+    // B4 acq_rel RMW -> B1, B5: free first, then the byte is unlocked. kept: the unlocking of the
+    // byte behind it orders it for whoever asks the kernel.
     entry.state.compare_exchange_strong(live, live & ~live_bit, std::memory_order_acq_rel,
                                         std::memory_order_relaxed);
     ::munmap(attachment.lock_page, page_bytes);

@@ -156,7 +156,8 @@ Taken search_truth(PoolBody& body, PoolCache& cache) noexcept {
 
 void count_acquired(PoolCache& cache) noexcept {
     if (cache.shared) {
-        // P8 relaxed RMW, no pair: several threads share the stripe.
+        // P8 relaxed RMW, no pair: several threads share the stripe. kept: torn, it loses a count
+        // and nothing else.
         cache.acquired->fetch_add(1, std::memory_order_relaxed);
         return;
     }
@@ -193,8 +194,9 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
             Atomic<std::uint64_t>& meta = slot_of(body, index).meta;
             // O7 relaxed load, no pair: a guess for O8.
             std::uint64_t before = meta.load(std::memory_order_relaxed);
-            // O8 acq_rel RMW, no pair: the new filling begins; others only read the number. A
-            // repairer's late count makes it fail and repeat.
+            // O8 acq_rel RMW -> O13: the new filling begins. A repairer's late count makes it fail
+            // and repeat. kept: torn, it could undo a late count, of which the next repair is none
+            // the worse.
             while (!meta.compare_exchange_strong(before, meta::next_fill(before, mine),
                                                  std::memory_order_acq_rel,
                                                  std::memory_order_relaxed)) {
@@ -225,7 +227,8 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
     }
     for (std::uint64_t next = read(body.virgin); next < body.capacity;) {
         const Taken taken = claim(next);
-        // O9 relaxed RMW, no pair: a hint; whoever finds it behind moves it on.
+        // O9 relaxed RMW, no pair: a hint; whoever finds it behind moves it on. kept: torn, a hint
+        // is behind, and is moved on by the next.
         if (body.virgin.compare_exchange_strong(next, next + 1, std::memory_order_relaxed,
                                                 std::memory_order_relaxed)) {
             ++next;
@@ -317,7 +320,7 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
     PoolCache& cache = cache_of(pool);
     PoolBody& body = body_of(pool);
     PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-    // O11 acquire load <- O12.
+    // O11 acquire load <- O12. kept: no scene registers hooks while it runs.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
         const std::uint64_t dirty = leave_held(pool, taken, [](std::uint64_t w) {

@@ -33,7 +33,8 @@ inline HintTree hints_of(PoolBody& body, Hint which) noexcept {
 
 /// The slot's word, as anybody may look at it.
 inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O1 acquire load <- O2, P2, P5.
+    // O1 acquire load <- O2, P2, P5. kept: whoever takes the slot has O2; a reaper needs it before
+    // names(), which only an older look at two lanes in one step would show.
     return slot_of(body, index).truth.load(std::memory_order_acquire);
 }
 
@@ -41,13 +42,15 @@ inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
 inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                        std::uint64_t to) noexcept {
     // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
+    // kept: with the kernel's barrier the order of all seq_cst calls adds nothing, and without it
+    // what follows is a load in the same order; a failure is another look.
     return slot_of(body, index)
         .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
                                        std::memory_order_acquire);
 }
 
 inline void count(Atomic<std::uint64_t>& statistic) noexcept {
-    // O3 relaxed RMW, no pair: a statistic.
+    // O3 relaxed RMW, no pair: a statistic. kept: torn, it loses a count and nothing else.
     statistic.fetch_add(1, std::memory_order_relaxed);
 }
 inline std::uint64_t read(const Atomic<std::uint64_t>& statistic) noexcept {
@@ -55,7 +58,8 @@ inline std::uint64_t read(const Atomic<std::uint64_t>& statistic) noexcept {
     return statistic.load(std::memory_order_relaxed);
 }
 inline bool is_closed(const PoolBody& body) noexcept {
-    // O5 acquire load <- O6.
+    // O5 acquire load <- O6. kept: a flag alone; who closes looks at every slot itself, behind the
+    // heavy fence.
     return body.closed.load(std::memory_order_acquire) != 0;
 }
 

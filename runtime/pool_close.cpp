@@ -11,7 +11,8 @@
 namespace lagoon::inline v1::detail {
 
 void call_attention(PoolBody& body) noexcept {
-    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence.
+    // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence. kept: the heavy
+    // fence behind it is a full one on this CPU in any case.
     body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
     heavy_fence();
 }
@@ -37,7 +38,8 @@ std::uint64_t pool_clear(PoolObject& pool) {
 void pool_close(PoolObject& pool) {
     PoolBody& body = body_of(pool);
     (void)lane_of(&pool);
-    // O6 seq_cst store -> O5: before the demand, which sends every release the long way.
+    // O6 seq_cst store -> O5: before the demand, which sends every release the long way. kept: the
+    // heavy fence behind the demand orders it, too.
     body.closed.store(1, std::memory_order_seq_cst);
     call_attention(body);
     pool_clear(pool);

@@ -20,10 +20,10 @@ namespace {
 /// The incarnation of whoever has the lane.
 std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
     if (lane < attachment.header->max_members) {
-        // R4 acquire load <- R1, B3.
+        // R4 acquire load <- R1, B3. kept: the number of an incarnation, compared and nothing else.
         return attachment.member_entry(lane).state.load(std::memory_order_acquire) >> 1;
     }
-    // R2 acquire load <- R3, N1.
+    // R2 acquire load <- R3, N1. kept: the number of an incarnation, compared and nothing else.
     return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
 }
 
@@ -34,7 +34,8 @@ public:
     ~Gatherer() {
         std::uint64_t mine = mine_;
         if (!held_) return;
-        // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it.
+        // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it. kept: who waits
+        // is woken behind it.
         body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
         // J1 seq_cst RMW -> J2, J4: the next one sees what we gave back; ordered before D5.
         body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_seq_cst,
@@ -62,7 +63,8 @@ public:
         return held_;
     }
     void demand_all() noexcept {
-        // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough.
+        // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough. kept: the heavy
+        // fence behind it is a full one on this CPU in any case.
         body_.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
     }
 

@@ -238,7 +238,7 @@ void pool_snapshot(PoolObject& pool, void* value,
             // O1 acquire load <- O2, P2: unchanged, so the copy is of one idle moment.
         } while (slot.truth.load(std::memory_order_acquire) != word);
         info.index = index;
-        // O13 acquire load <- O14.
+        // O13 acquire load <- O8, O14.
         info.fill = meta::fill(slot.meta.load(std::memory_order_acquire));
         info.uses = word::generation(word) / 2;
         info.state = status_of(word);

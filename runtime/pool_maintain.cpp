@@ -25,7 +25,7 @@ namespace lagoon::inline v1::detail {
 namespace {
 
 std::uint64_t hook_bits(const PoolBody& body) noexcept {
-    // O11 acquire load <- O12.
+    // O11 acquire load <- O12. kept: no scene registers hooks while it runs.
     return body.hooks.load(std::memory_order_acquire);
 }
 
@@ -282,7 +282,7 @@ namespace {
 void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
     const bool built = word::state(held) == SlotState::building;
     Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
-    // O13 acquire load <- O14.
+    // O13 acquire load <- O8, O14: behind a new filling's number the word is no older.
     std::uint64_t before = counted.load(std::memory_order_acquire);
     for (;;) {
         // Still the same lease? Then nobody can have begun a new filling since `before`.
@@ -290,7 +290,8 @@ void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexce
         const std::uint64_t after =
             built ? meta::begin_fill(before, held) : meta::count_death(before, held);
         if (after == before) return;
-        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled.
+        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled. kept: as for O8;
+        // its release is for the display of the number.
         if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
                                             std::memory_order_acquire)) {
             return;
@@ -355,13 +356,15 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
         }
         restore_hint(pool, index);
     }
-    // J4 acquire load <- J1.
+    // J4 acquire load <- J1. kept: what was gathered is in the slots' own words.
     std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
     if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
         dead.names(gatherer_lane(gatherer))) {
-        // J3 seq_cst RMW, no pair: ordered with D3; a new gatherer marks again when it is woken.
+        // J3 seq_cst RMW, no pair: ordered with D3. kept: the next gatherer is woken and marks
+        // again.
         body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 seq_cst RMW -> J2: nobody gathers any more.
+        // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4; torn, it could rob the next
+        // one.
         body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
     }

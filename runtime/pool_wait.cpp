@@ -29,7 +29,9 @@ constexpr std::uint64_t known_demand =
     demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
 
 std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
-    // D5 seq_cst load, no pair: ordered with D1.
+    // D5 seq_cst load, no pair: ordered with D1. kept: the bit of the summary was set behind the
+    // leaf's, so the acquire of D8 or this one's place in the order of all seq_cst calls would do
+    // alone.
     return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
 }
 
@@ -39,19 +41,20 @@ std::uint64_t demand_of(const PoolBody& body) noexcept {
 }
 
 void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
-    // D6 seq_cst RMW, no pair: ordered with D5.
+    // D6 seq_cst RMW, no pair: ordered with D5. kept: D1 behind it publishes it.
     body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
                                          std::memory_order_seq_cst);
     // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence, and with D3.
+    // kept: the heavy fence behind every mark is a full one on this CPU in any case.
     body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
 }
 
 /// The leaf is empty: its bit in the summary goes, unless somebody has marked the leaf again.
 void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
-    // D8 seq_cst RMW, no pair: ordered with D1.
+    // D8 seq_cst RMW, no pair: ordered with D1. kept: as D5.
     body.demand.fetch_and(~(std::uint64_t{1} << leaf), std::memory_order_seq_cst);
     if (leaf_bits(body, leaf) != 0) {
-        // D1 seq_cst RMW, no pair: as in set_bit.
+        // D1 seq_cst RMW, no pair: as in set_bit. kept: as D5; everybody is woken afterwards.
         body.demand.fetch_or(std::uint64_t{1} << leaf, std::memory_order_seq_cst);
         // A release in between saw no demand, though somebody had marked it.
         wake(body.event, everybody);
@@ -61,7 +64,7 @@ void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
 void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
     const std::uint32_t leaf = lane / 64;
-    // D7 seq_cst RMW, no pair: ordered with D6.
+    // D7 seq_cst RMW, no pair: ordered with D6. kept: as D5.
     const std::uint64_t left =
         body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
     if (left == 0) clear_summary(body, leaf);
@@ -97,7 +100,8 @@ void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
 
 void wake_some(PoolObject& pool, int sleepers) noexcept {
     PoolBody& body = body_of(pool);
-    // D4 release RMW -> D2: what changed is seen by who looks again.
+    // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
+    // fence order the look behind it, in a model that runs all calls in order.
     body.event.fetch_add(1, std::memory_order_release);
     if (os::futex_wake(body.event, sleepers) > 0) return;
     const Attachment* attachment = attachment_of(&pool);
@@ -252,7 +256,7 @@ private:
         bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
         std::uint32_t slept_on = 0;
         for (;;) {
-            // D2 acquire load <- D4, E1: read before the mark.
+            // D2 acquire load <- D4, E1: read before the mark. kept: as D4.
             const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
             unasked = woken == Woken::cap && seen == slept_on;
             slept_on = seen;

@@ -17,7 +17,8 @@ DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member, std::ui
     states_.resize(header.max_lanes);
     set_.set(member);
     for (std::uint32_t lane = header.max_members; lane < header.max_lanes; ++lane) {
-        // R2 acquire load <- R3, N1: lanes of a living incarnation name another member.
+        // R2 acquire load <- R3, N1: lanes of a living incarnation name another member. kept: the
+        // proof of the death has brought along what it did; R4 below decides.
         const std::uint64_t state =
             attachment.lane_entry(lane).state.load(std::memory_order_acquire);
         if (is_live(state) && member_of_lane(state) == member) {
@@ -27,7 +28,8 @@ DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member, std::ui
     }
     // Lanes are freed before their member's entry: if the entry still says what it said when the
     // death was proved, none of these lanes can be a later incarnation's.
-    // R4 acquire load <- R1, B3.
+    // R4 acquire load <- R1, B3. kept: a later incarnation's lane is told by the word that names
+    // it, see names().
     if (attachment.member_entry(member).state.load(std::memory_order_acquire) != member_state) {
         set_.reset();
     }
@@ -37,11 +39,12 @@ bool DeadLanes::names(std::uint32_t lane) const noexcept {
     if (nobodys_) return !lane_lives(attachment_, lane);
     if (!set_.test(lane)) return false;
     if (lane == member_) {
-        // R4 acquire load <- R1, B3: still the dead incarnation?
+        // R4 acquire load <- R1, B3: still the dead incarnation?. kept: the acquire load of the
+        // word that names the lane, before this one, brings along what has to be seen here.
         return attachment_.member_entry(member_).state.load(std::memory_order_acquire) ==
                member_state_;
     }
-    // R2 acquire load <- R3, N1.
+    // R2 acquire load <- R3, N1. kept: as R4 above.
     return attachment_.lane_entry(lane).state.load(std::memory_order_acquire) == states_[lane];
 }
 
@@ -49,7 +52,8 @@ void DeadLanes::free_lanes() const noexcept {
     for (std::uint32_t lane = attachment_.header->max_members; lane < states_.size(); ++lane) {
         std::uint64_t state = states_[lane];
         if (!set_.test(lane)) continue;
-        // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired.
+        // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: the
+        // repair went by compare-and-swaps of its own; the acquire adds nothing.
         attachment_.lane_entry(lane).state.compare_exchange_strong(
             state, state & ~live_bit, std::memory_order_acq_rel, std::memory_order_relaxed);
     }
@@ -92,11 +96,13 @@ Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t 
     repair_words(attachment, dead, done);
     wake_all(attachment);
     dead.free_lanes();
-    // R1 acq_rel RMW -> B1, R4: only now can the entry be claimed again.
+    // R1 acq_rel RMW -> B1, R4: only now can the entry be claimed again. kept: a claimant takes the
+    // byte's lock from a holder that is dead, and the words repaired are ordered by their own
+    // swaps.
     if (attachment.member_entry(index).state.compare_exchange_strong(
             state, state & ~live_bit, std::memory_order_acq_rel, std::memory_order_relaxed)) {
         ++done.processes;
-        // R5 relaxed RMW, no pair: a statistic.
+        // R5 relaxed RMW, no pair: a statistic. kept: torn, it loses a count and nothing else.
         attachment.header->deaths.fetch_add(1, std::memory_order_relaxed);
     }
     wake(attachment.header->event, everybody);
@@ -148,14 +154,15 @@ Reaped repair_the_marked(Attachment& attachment, bool* dying) noexcept {
     *dying = false;
     for (std::uint32_t i = 0; i < attachment.header->max_members; ++i) {
         MemberEntry& entry = attachment.member_entry(i);
-        // R6 acquire load, no pair: the kernel writes the mark; it is a hint to look.
+        // R6 acquire load, no pair: the kernel writes the mark; it is a hint to look. kept: the
+        // proof that follows brings along what the dead did.
         if ((entry.death_word.load(std::memory_order_acquire) & death_mark) == 0) continue;
         if (i == attachment.member) continue;  // we live, whatever wrote that
-        // R4 acquire load <- R1, B3.
+        // R4 acquire load <- R1, B3. kept: as R6.
         const std::uint64_t before = entry.state.load(std::memory_order_acquire);
         if (!is_live(before)) continue;
         done += repair_if_dead(attachment, i);
-        // R4 acquire load <- R1, B3.
+        // R4 acquire load <- R1, B3. kept: only compared.
         if (entry.state.load(std::memory_order_acquire) == before) *dying = true;
     }
     return done;

@@ -61,7 +61,8 @@ void read_wide(const ValueCore& core, const std::uint64_t* copies, std::uint64_t
             // word from a later writer brings that writer's claim into view.
             out[i] = copy[i].load(std::memory_order_acquire);
         }
-        // V2 acquire load <- V1.
+        // V2 acquire load <- V1. kept: the acquire loads before it keep it behind them, and nothing
+        // behind it depends on it.
         const std::uint64_t after = core.selector.load(std::memory_order_acquire);
         const std::uint64_t commits = after / selector::one_commit - before / selector::one_commit;
         // The copy we read is written again only by a claim that follows one more commit.
@@ -73,13 +74,17 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
     const LaneView& lane = lane_of(&core);
     const Patience patience;
     for (int i = 0;; ++i) {
-        // V5 acquire load <- E1: the event, read before the selector that a sleep depends on.
+        // V5 acquire load <- E1: the event, read before the selector that a sleep depends on. kept:
+        // it puts the change before V7; the model needs no help for that, for it runs all calls in
+        // order.
         const std::uint32_t seen = core.event.load(std::memory_order_acquire);
-        // V2 acquire load <- V1.
+        // V2 acquire load <- V1. kept: a guess for V1.
         std::uint64_t found = core.selector.load(std::memory_order_acquire);
         if ((found & selector::claimed_bit) == 0) {
             const std::uint64_t mine = selector::claimed(found, lane.lane);
-            // V1 seq_cst RMW <- V1 -> V1, V2: names the writer; before any word of the copy.
+            // V1 seq_cst RMW <- V1 -> V1, V2: names the writer; before any word of the copy. kept:
+            // no waiter waits for a claim, so acq_rel would do; a failure is followed by another
+            // look.
             if (core.selector.compare_exchange_strong(found, mine, std::memory_order_seq_cst,
                                                       std::memory_order_acquire)) {
                 ++claims;
@@ -92,7 +97,8 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
             continue;
         }
         if (undo_nobodys(core, lane, found)) continue;
-        // V6 seq_cst RMW, no pair: the mark; ordered with V1 both ways.
+        // V6 seq_cst RMW, no pair: the mark; ordered with V1 both ways. kept: a mark over a mark is
+        // a mark, so a seq_cst store would do.
         core.waiters.exchange(1, std::memory_order_seq_cst);
         // V7 seq_cst load, no pair: ordered with V6.
         if (core.selector.load(std::memory_order_seq_cst) == found) {
@@ -108,7 +114,9 @@ void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, st
         // V4 release store -> V3: after the claim, for a reader who sees the word.
         copy[i].store(in[i], std::memory_order_release);
     }
-    // V1 seq_cst RMW -> V1, V2: the new copy is whole. The claim is ours, so it cannot fail.
+    // V1 seq_cst RMW -> V1, V2: the new copy is whole. The claim is ours, so it cannot fail. kept:
+    // the claim is ours, so a seq_cst store would do; the swap leaves alone what a corrupt arena
+    // has there.
     core.selector.compare_exchange_strong(claim, selector::commit(claim), std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
     --claims;
@@ -137,7 +145,8 @@ bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept {
     if ((found & selector::claimed_bit) == 0 || !dead.names(selector::lane(found))) return false;
     // V1 seq_cst RMW -> V1, V2: undone; the old copy was current all the time. It counts as a
     // commit: a reader of the copy that the dead was writing, who began before the last commit,
-    // must not take what it read for whole.
+    // must not take what it read for whole. kept: the repair wakes everybody afterwards, so release
+    // would do.
     return core.selector.compare_exchange_strong(
         found, selector::abandon(found), std::memory_order_seq_cst, std::memory_order_relaxed);
 }

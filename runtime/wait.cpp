@@ -59,7 +59,7 @@ bool Sleeper::expired() const noexcept {
 }
 
 bool Sleeper::arena_closed() const noexcept {
-    // E4 acquire load <- Q1.
+    // E4 acquire load <- Q1. kept: a flag alone.
     return attachment_->header->state.load(std::memory_order_acquire) != 0;
 }
 
@@ -68,7 +68,8 @@ Woken Sleeper::sleep(std::uint32_t seen) {
     std::array<os::Watched, most_words> words;
     std::size_t count = 0;
     words[count++] = {&event_, seen};
-    // E2 acquire load <- E1: a new member must be watched, too.
+    // E2 acquire load <- E1: a new member must be watched, too. kept: the kernel compares the word
+    // again before the sleep.
     words[count] = {&attachment.header->event,
                     attachment.header->event.load(std::memory_order_acquire)};
     ++count;
@@ -77,7 +78,7 @@ Woken Sleeper::sleep(std::uint32_t seen) {
         const std::uint32_t i = (n + rotation_) % members;
         if (i == attachment.member) continue;
         MemberEntry& entry = attachment.member_entry(i);
-        // E3 acquire load, no pair: the kernel marks it.
+        // E3 acquire load, no pair: the kernel marks it. kept: as E2.
         const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
         if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
     }

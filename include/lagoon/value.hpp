@@ -144,6 +144,8 @@ private:
         }
         void store(detail::ValueCore& core, const T& value) noexcept {
             // W1 seq_cst RMW -> W2, W3: ordered with the waiters' mark W4 in both directions.
+            // kept: nobody looks at what was there, so a seq_cst store would do, which on x86 is
+            // the same instruction.
             word.exchange(value, std::memory_order_seq_cst);
             detail::value_changed(core);
         }
@@ -238,8 +240,11 @@ Outcome Value<T>::wait_patiently(Predicate& holds, const detail::Patience& patie
     detail::Sleeper sleeper{this, core_.event, patience};
     for (;;) {
         // W5 acquire load <- E1: read before the mark, so that a change after it is noticed.
+        // kept: it puts the change before W8; the model needs no help for that, for it runs all
+        // calls in order.
         const std::uint32_t seen = core_.event.load(std::memory_order_acquire);
         // W4 seq_cst RMW, no pair: the mark; ordered with W1 and W3 both ways, by W8 and W6.
+        // kept: a mark over a mark is a mark, so a seq_cst store would do.
         core_.waiters.exchange(1, std::memory_order_seq_cst);
         cell_.look_again(core_);
         if (holds(load())) return Outcome::ok;

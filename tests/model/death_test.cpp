@@ -150,7 +150,7 @@ const auto repair_and_hold = [](PoolRoot<1>& root) {
 TEST_CASE("model: a reaper does not take an older look at a lane for a borrower's death") {
     auto scene = PoolScene<1>("pool.lane.reused", two_lanes).idle(1);
     scene.thread("a", 0, take_and_die).thread("b", 1, repair_then).actor("c", 2, repair_and_hold);
-    look_deeply(scene.program(), 2);
+    look_deeply(scene.program(), 2, 2);
 }
 
 TEST_CASE("model: a reaper does not take an older look at a member for a borrower's death") {
@@ -199,4 +199,23 @@ TEST_CASE("model: a dead gatherer's right goes to one") {
     });
     look_deeply(scene.program(), 1);
     look(scene.program(), Under::coherent, 1);
+}
+
+TEST_CASE("model: a late count of a death does not fall on the next filling") {
+    auto scene = PoolScene<1>("pool.count.late").idle(1);
+    scene.thread("a", 0, take_and_die).thread("b", 1, repair_then);
+    scene.thread("c", 2, [](PoolRoot<1>& root) {
+        repair_then(root);
+        if (auto lease = root.pool.try_acquire()) lease.discard();
+        auto lease = root.pool.try_acquire_or_create([](Resource& made) { made = {1, 1}; });
+    });
+    scene.check([](PoolRoot<1>& root) {
+        PoolScene<1>::check_pool(root);
+        const auto& slot = detail::pool_slot(PoolScene<1>::pool_of(root), 0);
+        const std::uint64_t meta = slot.meta.load(std::memory_order_relaxed);
+        const bool second = detail::meta::fill(meta) == 2;  // else b was at the slot all the time
+        require(!second || detail::meta::deaths(meta) == 0,
+                "a death is counted on the wrong filling");
+    });
+    look_deeply(scene.program(), 2);
 }

@@ -24,7 +24,7 @@ inline void look(const Program& scene, Under memory, std::uint32_t preemptions,
                  std::uint32_t kills = 0) {
     Program program = scene;
     Bounds bounds{.preemptions = preemptions + (is_long() ? 1 : 0), .kills = kills};
-    bounds.executions = is_long() ? 2'000'000 : 12'000;
+    bounds.executions = is_long() ? 100'000 : 12'000;
     Search search = Search::exhaustive;
     switch (memory) {
         case Under::coherent: program.name += ".coherent"; break;
@@ -39,7 +39,7 @@ inline void look(const Program& scene, Under memory, std::uint32_t preemptions,
         case Under::chance:
             program.name += ".chance";
             bounds.stale = 3;
-            bounds.executions = is_long() ? 500'000 : 3'000;
+            bounds.executions = is_long() ? 50'000 : 3'000;
             search = Search::random;
             break;
     }
@@ -57,7 +57,7 @@ inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::ui
     program.name += ".c++.deep";
     const Bounds bounds{.preemptions = preemptions + (is_long() ? 1 : 0),
                         .stale = stale,
-                        .executions = is_long() ? 3'000'000U : 40'000U};
+                        .executions = is_long() ? 300'000U : 40'000U};
     const Report report = run(program, bounds);
     INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
                         << "'");

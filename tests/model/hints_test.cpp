@@ -77,6 +77,21 @@ TEST_CASE("model: two clear the last bits of a word while a third is set") {
     }
 }
 
+TEST_CASE("model: a bit that comes back while its word is tidied away takes no other along") {
+    for (const std::uint64_t other : {64, 64 * 64}) {
+        const std::string name = "hints.back." + std::to_string(other);
+        look_everywhere(tree(name, {0}, {sets(1), clears(0), sets(other)}, {1, other}), 3);
+    }
+}
+
+TEST_CASE("model: restoring one bit loses no other") {
+    const auto restores = [](Tree& all) { all.hints().restore(1); };
+    for (const std::uint64_t other : {2, 64, 64 * 64}) {
+        const std::string name = "hints.restore." + std::to_string(other);
+        look_everywhere(tree(name, {}, {restores, sets(other)}, {1, other}), 3);
+    }
+}
+
 TEST_CASE("model: a search that tidies up loses no bit") {
     for (const std::uint64_t other : {1, 64, 64 * 64}) {
         const std::string name = "hints.search." + std::to_string(other);
@@ -106,5 +121,57 @@ TEST_CASE("model: in a pool of several leaves a stale leaf is swept without losi
         look(scene.program(), Under::histories, 1);
         look(scene.program(), Under::buffers, 1);
         look(scene.program(), Under::chance, 1);
+    }
+}
+
+TEST_CASE("model: a release on the fast path is seen by who sweeps its bit away") {
+    for (const bool light : {true, false}) {
+        PoolScene<130> scene{light ? "hints.swept.fast" : "hints.swept.fast.exchange",
+                             {.light_store = light}};
+        auto held = std::make_shared<lagoon::Lease<Resource>>();
+        scene.actor(
+            "a", 0, [held](PoolRoot<130>&) { held->give_back(); },
+            [held](PoolRoot<130>& root) {
+                root.pool.add({0, 0});
+                root.pool.try_acquire().give_back();
+                ::new (held.get()) lagoon::Lease<Resource>{root.pool.try_acquire()};
+                detail::PoolBody& body = detail::body_of(PoolScene<130>::pool_of(root));
+                body.last_freed.store(0, std::memory_order_relaxed);
+            });
+        scene.thread("b", 1, [](PoolRoot<130>& root) {
+            if (auto lease = root.pool.try_acquire()) use(*lease);
+        });
+        look(scene.program(), Under::coherent, 2);
+        look(scene.program(), Under::histories, 2);
+        look(scene.program(), Under::buffers, 2);
+    }
+}
+
+TEST_CASE("model: a release the long way sees that its bit was swept, without the kernel's help") {
+    for (const bool light : {true, false}) {
+        PoolScene<130> scene{light ? "hints.swept" : "hints.swept.exchange",
+                             {.light_store = light}};
+        auto taken = std::make_shared<detail::Taken>();
+        scene.actor(
+            "a", 0,
+            [taken](PoolRoot<130>& root) {
+                auto& pool = PoolScene<130>::pool_of(root);
+                detail::pool_give_back(pool, *taken, detail::process_epoch());
+            },
+            [taken](PoolRoot<130>& root) {
+                // Its bit stays set, as after a release on the fast path.
+                root.pool.add({0, 0});
+                auto& pool = PoolScene<130>::pool_of(root);
+                *taken = detail::pool_try_acquire(pool);
+                detail::PoolBody& body = detail::body_of(pool);
+                detail::hints_of(body, detail::Hint::free).set(taken->index);
+                body.last_freed.store(0, std::memory_order_relaxed);
+            });
+        scene.thread("b", 1, [](PoolRoot<130>& root) {
+            if (auto lease = root.pool.try_acquire()) use(*lease);
+        });
+        look(scene.program(), Under::coherent, 2);
+        look(scene.program(), Under::histories, 2);
+        look(scene.program(), Under::buffers, 2);
     }
 }

@@ -54,6 +54,18 @@ TEST_CASE("model: a release is not missed by who goes to sleep") {
     look_everywhere(exchange.program(), 2);
 }
 
+TEST_CASE("model: a release on the fast path is not missed by who goes to sleep") {
+    auto light = PoolScene<1>("pool.wait.warm").idle(1);
+    light.holder("a", 0, true).waiter("b", 1);
+    look_everywhere(light.program(), 2);
+    auto exchange = PoolScene<1>("pool.wait.warm.exchange", by_exchange).idle(1);
+    exchange.holder("a", 0, true).waiter("b", 1);
+    look_everywhere(exchange.program(), 2);
+    auto mixed = PoolScene<1>("pool.wait.warm.mixed", {.unregistered = {0}}).idle(1);
+    mixed.holder("a", 0, true).waiter("b", 1);
+    look_everywhere(mixed.program(), 2);
+}
+
 TEST_CASE("model: a process that cannot register releases to one that has") {
     auto scene = PoolScene<1>("pool.wait.mixed", {.unregistered = {0}}).idle(1);
     scene.holder("a", 0).waiter("b", 1);
@@ -143,6 +155,24 @@ TEST_CASE("model: several slots at once, beside who takes and gives back one") {
     auto exchange = PoolScene<2>("pool.several.exchange", by_exchange).idle(2);
     exchange.holder("a", 0).thread("b", 1, both);
     look_everywhere(exchange.program(), 1);
+    for (const bool light : {true, false}) {
+        auto warm = PoolScene<2>(light ? "pool.several.warm" : "pool.several.warm.exchange",
+                                 {.light_store = light})
+                        .idle(2);
+        warm.holder("a", 0, true).thread("b", 1, both);
+        look_everywhere(warm.program(), 1);
+        auto rivals = PoolScene<1>(light ? "pool.several.rivals" : "pool.several.rivals.exchange",
+                                   {.light_store = light})
+                          .idle(1);
+        const auto gather = [](PoolRoot<1>& root) {
+            auto leases = root.pool.acquire_n(1);
+            use(*leases.at(0));
+        };
+        rivals.thread("a", 0, gather).thread("b", 1, gather).holder("c", 2, true);
+        look(rivals.program(), Under::coherent, 1);
+        look(rivals.program(), Under::histories, 1);
+        look(rivals.program(), Under::buffers, 1);
+    }
 }
 
 TEST_CASE("model: what comes back to a pool that was closed is ended") {
@@ -201,6 +231,40 @@ TEST_CASE("model: a waiter's mark stands while another one's goes") {
     });
     three.check(summary_is_right);
     look_everywhere(three.program(), 2);
+}
+
+TEST_CASE("model: a waiter's mark stands beside the marks of who gathers and who closes") {
+    const auto stands = [](PoolRoot<1>& root) {
+        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+        require((body.demand.load(std::memory_order_relaxed) & 1) != 0, "the mark is lost");
+    };
+    PoolScene<1> gathers{"pool.marks.gathers"};
+    gathers.idle(1);
+    gathers.thread("b", 1, [](PoolRoot<1>& root) { (void)root.pool.try_acquire_n(1); });
+    gathers.actor("a", 0, announce, {});
+    gathers.check(stands);
+    look(gathers.program(), Under::coherent, 2);
+    PoolScene<1> closes{"pool.marks.closes"};
+    const auto closed_beside = [=](PoolRoot<1>& root) {
+        stands(root);
+        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+        const auto demand = body.demand.load(std::memory_order_relaxed);
+        require((demand & detail::demand_attention) != 0, "the mark of the closing is lost");
+    };
+    closes.thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); });
+    closes.actor("a", 0, announce, {});
+    closes.check(closed_beside);
+    look(closes.program(), Under::coherent, 2);
+    PoolScene<1> goes{"pool.marks.goes"};
+    goes.actor(
+        "a", 0,
+        [](PoolRoot<1>& root) {
+            withdraw(root);
+            announce(root);
+        },
+        announce);
+    goes.thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); }).check(closed_beside);
+    look(goes.program(), Under::coherent, 2);
 }
 
 TEST_CASE("model: a dead lane's mark is dropped without hiding its next owner") {

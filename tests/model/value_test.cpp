@@ -222,6 +222,16 @@ TEST_CASE("model: an element, a counter and a value carry what was written befor
              "counter", [](Carrier& r) { r.counter.publish(1); },
              [](Carrier& r) { return r.counter.observe() == 1; }),
          Under::histories, 2);
+    const auto while_updating = [](Carrier& r) {
+        r.value.update([&](std::uint64_t v) {
+            if (v == 1) require(r.data.at(0).a == 5, "the data has not come along");
+            return v;
+        });
+        return false;
+    };
+    look(carried(
+             "value.narrow.updating", [](Carrier& r) { r.value.store(1); }, while_updating),
+         Under::histories, 2);
     const auto one_more = [](Carrier& r) {
         std::int64_t none = 0;
         r.counter.compare_exchange(none, 1);
@@ -257,6 +267,7 @@ struct Sums {
     lagoon::Array<double> real{"real", 1};
     lagoon::Counter counted{"counted"}, published{"published"}, compared{"compared"};
     lagoon::Counter taken{"taken"};
+    lagoon::Value<std::uint64_t> value{"value"};
 };
 
 /// Each operation once; what was exchanged out is counted.
@@ -266,6 +277,7 @@ void change_all(Sums& root, std::uint64_t mine) {
     root.updated[0].update([](std::uint64_t before) { return before + 1; });
     root.added[0].add(root.exchanged[0].exchange(mine) * 10);
     root.real[0].add(1);
+    root.value.fetch_add(1);
     root.counted.add(2);
     root.counted.sub(1);
     root.counted.add(root.taken.exchange(static_cast<std::int64_t>(mine)) * 10);
@@ -290,6 +302,7 @@ TEST_CASE("model: no change of an element or a counter is lost") {
             require(root.subtracted[0].load() + 2 == 0, "a subtraction was lost");
             require(root.updated[0].load() == 2 && root.real[0].load() == 2, "an update was lost");
             require(root.published.load() == 2, "a count was lost");
+            require(root.value.load() == 2, "an update of a value was lost");
             require(root.compared.load() == 2, "a comparison was lost");
         });
     look(scene.program(), Under::coherent, 2);

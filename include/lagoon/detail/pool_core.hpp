@@ -229,6 +229,8 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
         const std::uint64_t mine = last.word + cache->claim;
         SlotHead& slot = cache->slot(last.index);
         // P1 acquire RMW <- P2, P5, O2: the resource as its last holder left it.
+        // kept: by its generation the word is the one that this thread stored itself, so relaxed
+        // would do, which on x86 is the same instruction.
         if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
                                                std::memory_order_relaxed)) [[likely]] {
             --cache->top;
@@ -260,6 +262,8 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
         light_fence();
     } else {
         // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
+        // kept: nobody else writes a HELD word, so a seq_cst store would do; the exchange costs the
+        // same and hands the word back for the check.
         const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
         if (before != taken.word) [[unlikely]]
             (void)pool_is_held(pool, taken, before);

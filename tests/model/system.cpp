@@ -111,9 +111,9 @@ int __wrap_munmap(void* at, std::size_t bytes) {
 }
 int __wrap_madvise(void*, std::size_t, int) { return 0; }
 
-/// std::chrono::steady_clock::now(), of the modelled clock.
-std::chrono::steady_clock::time_point __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {
-    return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{model::now()}};
+/// std::chrono::steady_clock::now(), of the modelled clock: a time_point is returned as its count.
+std::int64_t __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {
+    return static_cast<std::int64_t>(model::now());
 }
 
 }  // extern "C"

@@ -174,6 +174,10 @@ int __tsan_atomic32_compare_exchange_strong(unsigned* at, unsigned* expected, un
     *at = desired;
     return 1;
 }
+unsigned __tsan_atomic32_compare_exchange_val(unsigned* at, unsigned expected, unsigned desired,
+                                              int, int) {
+    return *at == expected ? std::exchange(*at, desired) : *at;
+}
 int __tsan_atomic32_compare_exchange_weak(unsigned* at, unsigned* expected, unsigned desired,
                                           int success, int failure) {
     return __tsan_atomic32_compare_exchange_strong(at, expected, desired, success, failure);

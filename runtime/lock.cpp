@@ -217,7 +217,7 @@ void Lock::mark_clean() noexcept {
 }
 
 bool Lock::is_locked() const noexcept {
-    // L3 acquire load <- L1, L2, L7.
+    // L3 acquire load <- L1, L2, L7. kept: whoever acts on the answer goes through L1.
     return (word_.load(std::memory_order_acquire) & locked_bit) != 0;
 }
 

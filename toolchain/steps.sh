@@ -63,6 +63,33 @@ run_tests() {
     passed=$((passed + cases)) failed=$((failed + broken)) skipped=$((skipped + omitted))
 }
 
+# tell PRESET REGEX: the lines of the tests' output that say how much was tried.
+tell() {
+    if [ -f "build/$1/tests.xml" ]; then
+        grep -hoE "^($2)" "build/$1/tests.xml" | sed 's/^/   /' || true
+    fi
+}
+
+# tell_sums PRESET: how many kill points and interleavings its tests have tried, in all.
+tell_sums() {
+    if [ ! -f "build/$1/tests.xml" ]; then return 0; fi
+    awk '
+        /^kill points: changed/ { gsub(/,/, ""); changed += $4; other += $6 }
+        /^kill points: pairs/   { gsub(/,/, ""); pairs += $4 }
+        / executions +[0-9]+ steps / {
+            for (i = 2; i <= NF; ++i) {
+                if ($i == "executions") executions += $(i - 1)
+                if ($i == "steps") steps += $(i - 1)
+            }
+        }
+        END {
+            if (changed + pairs > 0) {
+                printf "   kill points: %d changed, %d other, %d in pairs\n", changed, other, pairs
+            }
+            if (executions > 0) printf "   interleavings: %d, of %d steps\n", executions, steps
+        }' "build/$1/tests.xml"
+}
+
 summary() {
     local left
     left=$(find "$LAGOON_DIR" -mindepth 1)

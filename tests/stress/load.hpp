@@ -16,7 +16,7 @@
 
 namespace load {
 
-/// LAGOON_STRESS_ITERATIONS, or as many as fit into some seconds.
+/// LAGOON_STRESS_ITERATIONS, or as many as fit into some seconds, LAGOON_STRESS times.
 inline int iterations(int usual) {
     const char* given = std::getenv("LAGOON_STRESS_ITERATIONS");
     if (given != nullptr && *given != 0) return std::atoi(given);
@@ -27,6 +27,8 @@ inline int iterations(int usual) {
     usual /= 10;
 #endif
 #endif
+    const char* times = std::getenv("LAGOON_STRESS");
+    if (times != nullptr && std::atoi(times) > 1) usual *= std::atoi(times);
     return usual > 0 ? usual : 1;
 }
 

@@ -211,6 +211,42 @@ TEST_CASE("host: attaching and leaving many times costs no memory mappings", "[h
     REQUIRE(mappings() <= before + 100);
 }
 
+TEST_CASE("host: a robust mutex of the host's own still tells of its owner's death",
+          "[host][process]") {
+    // Its list and the keeper's are two; arenas that come and go change neither the host's nor what
+    // the kernel does with it.
+    const support::Shared<pthread_mutex_t> mutexes[2];
+    for (const auto& mutex : mutexes) {
+        pthread_mutexattr_t attributes;
+        ::pthread_mutexattr_init(&attributes);
+        ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+        ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+        REQUIRE(::pthread_mutex_init(&*mutex, &attributes) == 0);
+        ::pthread_mutexattr_destroy(&attributes);
+    }
+    const support::Flag there;
+    support::Child child{[&] {
+        auto first = Arena<Desk>::create(unique_name("host"));
+        auto second = Arena<Desk>::create(unique_name("host"));
+        if (::pthread_mutex_lock(&*mutexes[0]) != 0) return 1;
+        use(second);
+        first.close();
+        if (::pthread_mutex_lock(&*mutexes[1]) != 0) return 2;
+        second.close();
+        there.raise();
+        for (;;) ::pause();
+        return 0;
+    }};
+    there.wait();
+    for (const auto& mutex : mutexes) REQUIRE(::pthread_mutex_trylock(&*mutex) == EBUSY);
+    REQUIRE(child.kill() == support::killed_by(SIGKILL));
+    for (const auto& mutex : mutexes) {
+        REQUIRE(::pthread_mutex_trylock(&*mutex) == EOWNERDEAD);
+        REQUIRE(::pthread_mutex_consistent(&*mutex) == 0);
+        REQUIRE(::pthread_mutex_unlock(&*mutex) == 0);
+    }
+}
+
 TEST_CASE("host: nothing is printed", "[host][process]") {
     const auto [ended, text] = support::output_of([] {
         auto desk = Arena<Desk>::create(unique_name("host"));

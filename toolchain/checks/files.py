@@ -3,7 +3,8 @@
 
 A .cpp file and a public header are named in the CMakeLists.txt of their folder or of one above;
 any other .hpp is included by somebody. A public header has at most 300 lines, a header of its
-details and a .cpp file 400, unless its first comment says why it is "one piece"."""
+details and a .cpp file 400, unless its first comment says why it is "one piece". The C++ of the
+README stands, line by line, in one of the examples."""
 
 import os
 import re
@@ -35,12 +36,24 @@ def listed(root, path):
     return False
 
 
+def check_readme(root, texts):
+    """Each block of C++ is cut from an example, whole."""
+    if not os.path.exists(os.path.join(root, "README.md")):
+        return []
+    examples = [text for path, text in texts.items() if path.startswith("tests/examples/")]
+    readme = cpp.read(root, "README.md")
+    return [f"README.md:{readme[:block.start()].count(chr(10)) + 1}: not in tests/examples"
+            for block in re.finditer(r"```cpp\n(.*?)```", readme, re.DOTALL)
+            if not any(block[1] in text for text in examples)]
+
+
 def check(root):
     complaints = []
     paths = cpp.sources(root, *FOLDERS)
     texts = {path: cpp.read(root, path) for path in paths}
     included = {os.path.basename(name[1:-1])
                 for text in texts.values() for _, name in cpp.includes(text)}
+    complaints += check_readme(root, texts)
     for path in paths:
         if path.startswith("include/") or path.endswith(".cpp"):
             if not listed(root, path) and not path.startswith("tests/install/"):

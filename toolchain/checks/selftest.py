@@ -79,6 +79,10 @@ CASES = [
     (files, {"runtime/x.hpp": ""}, "included by nobody"),
     (files, {R: "\n" * 401, "runtime/CMakeLists.txt": "x.cpp"}, "401 lines"),
     (files, {R: "// x.cpp: one piece, since\n" + "\n" * 400, "runtime/CMakeLists.txt": "x.cpp"}, ""),
+    (files, {"README.md": "```cpp\nint x;\n```\n", "tests/examples/x.cpp": "void f();\nint x;\n",
+             "tests/CMakeLists.txt": "examples/x.cpp"}, ""),
+    (files, {"README.md": "```cpp\nint y;\n```\n", "tests/examples/x.cpp": "int x;\n",
+             "tests/CMakeLists.txt": "examples/x.cpp"}, "README.md:1: not in tests/examples"),
     (files, {A: "\n" * 301, "include/CMakeLists.txt": "lagoon/x.hpp"}, "301 lines"),
 ]
 
@@ -88,7 +92,7 @@ def main():
     for check, inputs, expected in CASES:
         with tempfile.TemporaryDirectory() as root:
             for path, text in inputs.items():
-                os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+                os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
                 with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                     file.write(text)
             _, complaints = check.check(root)

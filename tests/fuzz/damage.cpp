@@ -1,7 +1,8 @@
 // damage.cpp: which parts of a file are hit, and how.
 //
 // A script: one byte of options, one byte that says how many edits, the edits, and what is left is
-// for whoever then uses the file. An edit: the part, the word in it, the new value.
+// for whoever then uses the file. An edit: whether it is of a word or of an extent, the part and
+// the word in it, the new value.
 #include "damage.hpp"
 
 #include <unistd.h>
@@ -74,7 +75,26 @@ void Damage::set_up() {
     }
 }
 
+void Damage::edit_extent(Input& input, std::string& bytes) const {
+    const auto& header = *reinterpret_cast<const ArenaHeader*>(sound_.data());
+    const std::uint64_t which = input.below(header.directory_count);
+    const std::uint64_t at = header.directory_offset + which * sizeof(DirectoryEntry);
+    DirectoryEntry entry;
+    std::memcpy(&entry, &sound_[at], sizeof entry);
+    const std::uint64_t extent = input.word(entry.extent);
+    const auto put = [&](std::uint64_t place) {
+        std::memcpy(&bytes[place], &extent, sizeof extent);
+    };
+    put(at + offsetof(DirectoryEntry, extent));
+    if (entry.storage_bytes == 0) return;
+    put(header.root_offset + entry.object_offset + offsetof(lagoon::detail::Storage, extent));
+    if (entry.kind == static_cast<std::uint32_t>(lagoon::detail::Kind::pool)) {
+        put(entry.storage_offset);  // the capacity
+    }
+}
+
 void Damage::edit(Input& input, std::string& bytes) const {
+    if (input.below(16) == 15) return edit_extent(input, bytes);
     const Part& part = parts_[input.below(parts_.size())];
     std::uint64_t word = 0;
     const std::uint64_t at = part.offset + 8 * input.below(part.bytes / 8);
@@ -106,11 +126,13 @@ std::vector<Bytes> damage_seeds(std::size_t parts) {
     std::vector<Bytes> all;
     for (std::size_t part = 0; part < parts; ++part) {
         for (std::uint8_t use = 0; use < 8; ++use) {
-            // Options; one edit: part, word, a flipped bit; then what is done with the file.
+            // Options; one edit: of a word, part, word, a flipped bit; then what is done with the
+            // file.
             const auto options = static_cast<std::uint8_t>(use % 4 == 0 ? 0 : option_checksum);
-            all.push_back({options, 1, static_cast<std::uint8_t>(part),
-                           static_cast<std::uint8_t>(use * 3), 0, 0, 0, 2,
-                           static_cast<std::uint8_t>(part + use), use, 1, 2, 3, 4, 5, 6, 7, 8});
+            all.push_back({options, 1, static_cast<std::uint8_t>(use == 7 ? 15 : 0),
+                           static_cast<std::uint8_t>(part), static_cast<std::uint8_t>(use * 3), 0,
+                           0, 0, 2, static_cast<std::uint8_t>(part + use), use, 1, 2, 3, 4, 5, 6, 7,
+                           8});
         }
     }
     return all;

@@ -33,6 +33,8 @@ private:
         std::uint64_t bytes;
     };
     void edit(Input& input, std::string& bytes) const;
+    /// A member's number of elements, wherever it is written: no two of them disagree.
+    void edit_extent(Input& input, std::string& bytes) const;
 
     std::string name_;
     std::string path_;

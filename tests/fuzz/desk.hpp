@@ -19,7 +19,7 @@ struct Wide {
     std::uint64_t a = 1, b = 2, c = 3;
 };
 struct Twelve {
-    std::int32_t a = 1, b = 2, c = 3;
+    std::uint32_t a = 1, b = 2, c = 3;
 };
 struct Item {
     lagoon::String<12> name;

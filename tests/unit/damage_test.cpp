@@ -192,10 +192,24 @@ TEST_CASE("damage: hint bits past the last slot lead nowhere", "[damage]") {
     auto lease = desk->many.acquire_for(1ms);
     CHECK(lease);
     CHECK(desk->many.acquire_for(1ms).status() == Outcome::timed_out);
-    // Read beyond the four leaves of the last tree, where the slots begin.
-    detail::HintTree tree = detail::hints_of(body, detail::Hint::dirty);
-    CHECK(tree.next_leaf(3) == 3);
-    CHECK(tree.next_leaf(4) == detail::no_index);
+}
+
+TEST_CASE("damage: a summary's bit past the last leaf is not followed out of the tree",
+          "[damage]") {
+    constexpr std::uint64_t slots = 4200;  // 66 leaves, 2 words above them, 1 above those
+    const std::uint64_t bytes = detail::HintTree::words_for(slots) * sizeof(std::uint64_t);
+    REQUIRE(bytes == (66 + 2 + 1) * 8);
+    // The tree ends where a page ends, and the next one cannot be read.
+    void* pages = ::mmap(nullptr, 2 * detail::page_bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(pages != MAP_FAILED);
+    auto* end = static_cast<std::byte*>(pages) + detail::page_bytes;
+    REQUIRE(::mprotect(end, detail::page_bytes, PROT_NONE) == 0);
+    auto* words = reinterpret_cast<detail::Atomic<std::uint64_t>*>(end - bytes);
+    write_word(&words[66 + 1], std::uint64_t{1} << 63);
+    detail::HintTree tree{words, slots};
+    CHECK(tree.next_leaf(0) == detail::no_index);
+    ::munmap(pages, 2 * detail::page_bytes);
 }
 
 TEST_CASE("damage: demand that nobody has does not last", "[damage]") {

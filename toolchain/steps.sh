@@ -38,7 +38,7 @@ run_tests() {
     if [ -n "$label" ]; then options+=(-L "^$label\$"); fi
     if [ -n "$regex" ]; then options+=(-R "$regex"); fi
     # Thread sanitizer's runtime may hang in a forked child of a process with threads.
-    if [ "$preset" = tsan ]; then options+=(--repeat after-timeout:2 --timeout 150); fi
+    if [[ $preset = *tsan ]]; then options+=(--repeat after-timeout:2 --timeout 150); fi
     # With a selection of the user's a build may have nothing of it; the summary looks at the sum.
     options+=(--no-tests="$($selecting && echo ignore || echo error)")
     local log=$PWD/build/$preset/tests.xml

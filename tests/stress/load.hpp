@@ -20,13 +20,7 @@ namespace load {
 inline int iterations(int usual) {
     const char* given = std::getenv("LAGOON_STRESS_ITERATIONS");
     if (given != nullptr && *given != 0) return std::atoi(given);
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    usual /= 10;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-    usual /= 10;
-#endif
-#endif
+    if (support::under_tsan || support::under_asan) usual /= 10;
     const char* times = std::getenv("LAGOON_STRESS");
     if (times != nullptr && std::atoi(times) > 1) usual *= std::atoi(times);
     return usual > 0 ? usual : 1;

@@ -7,35 +7,12 @@
 #include <lagoon/pool.hpp>
 
 #include "support/arenas.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define LAGOON_TEST_TSAN 1
-#elif defined(__SANITIZE_ADDRESS__)
-#define LAGOON_TEST_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define LAGOON_TEST_TSAN 1
-#elif __has_feature(address_sanitizer)
-#define LAGOON_TEST_ASAN 1
-#endif
-#endif
+#include "support/sanitizers.hpp"
 
 namespace support {
 
 namespace word = lagoon::detail::word;
 using lagoon::detail::SlotState;
-
-#ifdef LAGOON_TEST_TSAN
-constexpr bool under_tsan = true;
-#else
-constexpr bool under_tsan = false;
-#endif
-
-#ifdef LAGOON_TEST_ASAN
-constexpr bool under_asan = true;
-#else
-constexpr bool under_asan = false;
-#endif
 
 template <class T>
 lagoon::detail::PoolObject& object_of(lagoon::Pool<T>& pool) {

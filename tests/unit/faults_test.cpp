@@ -18,6 +18,7 @@
 
 #include "support/arenas.hpp"
 #include "support/sandbox.hpp"
+#include "support/sanitizers.hpp"
 
 using lagoon::Arena;
 using lagoon::Errc;
@@ -163,7 +164,7 @@ std::vector<Fault> faults() {
                    .spawn = {{Errc::spawn_failed}, "Too many open files"}});
     const Expected memory{{Errc::system, Errc::no_space}, "Cannot allocate memory"};
     // A sanitizer needs address space of its own.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(LAGOON_TEST_ASAN) && !defined(LAGOON_TEST_TSAN)
     all.push_back({.name = "RLIMIT_AS",
                    .begin = &no_memory,
                    .create = memory,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/arenas.hpp"
+#include "support/sanitizers.hpp"
 
 using lagoon::Arena;
 using lagoon::ArenaView;
@@ -76,18 +77,14 @@ Ended in_copy(Way way, Body&& body) {
     return wait_for(pid);
 }
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(LAGOON_TEST_TSAN) || defined(LAGOON_TEST_ASAN)
 // A sanitizer has locks of its own, which only fork puts in order for the child.
 Way each_way() { return Way::fork; }
 #else
 Way each_way() { return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone); }
 #endif
 
-#ifdef __SANITIZE_THREAD__
-constexpr bool follows_threads_of_a_child = false;
-#else
-constexpr bool follows_threads_of_a_child = true;
-#endif
+constexpr bool follows_threads_of_a_child = !support::under_tsan;
 constexpr const char* cannot_follow = "thread sanitizer cannot follow a forked child's keeper";
 
 std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
@@ -378,10 +375,10 @@ TEST_CASE("fork: a grandchild takes part, too, and every generation is a member 
 }
 
 TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork][process]") {
-#ifdef __SANITIZE_ADDRESS__
-    return support::skip("fork: while others work",
-                         "address sanitizer's allocator may stay locked in such a child");
-#endif
+    if (support::under_asan) {
+        return support::skip("fork: while others work",
+                             "address sanitizer's allocator may stay locked in such a child");
+    }
     // Calls that skip glibc's handlers may leave malloc locked in the child of many threads.
     const auto way = Way::fork;
     INFO(name_of(way));

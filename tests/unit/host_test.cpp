@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/arenas.hpp"
+#include "support/sanitizers.hpp"
 
 using lagoon::Arena;
 using support::unique_name;
@@ -126,7 +127,7 @@ void use(const Arena<Desk>& desk) {
 
 TEST_CASE("host: one thread and one descriptor per arena, and nothing after close",
           "[host][process]") {
-#ifdef __SANITIZE_THREAD__
+#ifdef LAGOON_TEST_TSAN
     return support::skip("host: one thread", "thread sanitizer starts a thread of its own");
 #endif
     std::thread{[] {}}.join();  // a sanitizer starts a thread of its own with the first one

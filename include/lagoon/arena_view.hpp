@@ -89,7 +89,7 @@ template <class T>
 void construct_described(void* where, const char* name) {
     if constexpr (std::is_constructible_v<T, const char*, Count>) {
         ::new (where) T{name, Count{1}};
-    } else if constexpr (requires(typename T::options_type given) { given.capacity; }) {
+    } else if constexpr (requires { typename T::options_type; }) {
         typename T::options_type options;
         options.capacity = 1;  // the extent is the arena's, and is not compared
         ::new (where) T{name, options};

@@ -66,7 +66,7 @@ run_tests() {
 # tell PRESET REGEX: the lines of the tests' output that say how much was tried.
 tell() {
     if [ -f "build/$1/tests.xml" ]; then
-        grep -hoE "^($2)" "build/$1/tests.xml" | sed 's/^/   /' || true
+        sed 's/^[ \t]*<system-out>//' "build/$1/tests.xml" | grep -oE "^($2)" | sed 's/^/   /' || true
     fi
 }
 
@@ -74,6 +74,7 @@ tell() {
 tell_sums() {
     if [ ! -f "build/$1/tests.xml" ]; then return 0; fi
     awk '
+        { sub(/^[ \t]*<system-out>/, "") }
         /^kill points: changed/ { gsub(/,/, ""); changed += $4; other += $6 }
         /^kill points: pairs/   { gsub(/,/, ""); pairs += $4 }
         / executions +[0-9]+ steps / {

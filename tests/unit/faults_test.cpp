@@ -89,7 +89,7 @@ Fault refusal(std::string name, std::vector<support::Refusal> calls, int error, 
 }
 
 /// No further descriptor.
-bool no_descriptors() {
+[[maybe_unused]] bool no_descriptors() {
     const int next = ::dup(STDIN_FILENO);
     ::close(next);
     const rlimit limit{static_cast<rlim_t>(next), static_cast<rlim_t>(next)};
@@ -157,14 +157,14 @@ std::vector<Fault> faults() {
     const Expected mapping{{Errc::system, Errc::no_space}, "cannot map"};
     all.push_back(
         refusal("shared mmap", {shared_mapping}, ENOMEM, mapping, mapping, fails(mapping)));
+    // A sanitizer needs address space of its own, and descriptors to look at memory by.
+#if !defined(LAGOON_TEST_ASAN) && !defined(LAGOON_TEST_TSAN)
+    const Expected memory{{Errc::system, Errc::no_space}, "Cannot allocate memory"};
     all.push_back({.name = "RLIMIT_NOFILE",
                    .begin = &no_descriptors,
                    .create = {{Errc::system}, "Too many open files"},
                    .open = {{Errc::system}, "Too many open files"},
                    .spawn = {{Errc::spawn_failed}, "Too many open files"}});
-    const Expected memory{{Errc::system, Errc::no_space}, "Cannot allocate memory"};
-    // A sanitizer needs address space of its own.
-#if !defined(LAGOON_TEST_ASAN) && !defined(LAGOON_TEST_TSAN)
     all.push_back({.name = "RLIMIT_AS",
                    .begin = &no_memory,
                    .create = memory,

@@ -232,9 +232,15 @@ const LaneView& known_or_new_lane(const void* object) {
             object);
     }
     if (const LaneView* known = known_lane(*attachment)) return *known;
-    ensure_member(attachment);
-    const ProcessLock lock;
-    return claim_lane_in(*attachment);
+    for (;;) {
+        ensure_member(attachment);
+        const ProcessLock lock;
+        // B7 acquire load <- B6: another thread's joining may have failed behind its claim, and a
+        // lane of nobody would be taken for a dead one's.
+        if (attachment->member_state.load(std::memory_order_acquire) != 0) {
+            return claim_lane_in(*attachment);
+        }
+    }
 }
 }  // namespace
 

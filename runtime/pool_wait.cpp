@@ -175,7 +175,12 @@ bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
     PoolBody& body = body_of(pool);
     if (body.max_waiters == 0) return true;
     announce_wait(body, lane);
-    if (waiting_lanes(body) > body.max_waiters) drop_stale_demand(body, *lane.attachment);
+    if (waiting_lanes(body) > body.max_waiters) {
+        // Who is turned away never sleeps, where deaths are noticed: a dead waiter's mark, and what
+        // it held, would stay for good.
+        (void)repair_the_dead(*lane.attachment);
+        drop_stale_demand(body, *lane.attachment);
+    }
     const bool few = waiting_lanes(body) <= body.max_waiters;
     // Several threads under one mark are counted each time they announce themselves.
     if (!few || lane.shared) withdraw_wait(body, lane);

@@ -584,6 +584,20 @@ TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark
     CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
 }
 
+TEST_CASE(
+    "pool waiting: who holds and waits and is killed turns nobody away, though nobody reaps") {
+    auto room = make_full_room(1, 1);
+    Child child{[&] {
+        const auto lease = room->items.acquire();
+        return room->items.acquire() ? 1 : 2;
+    }};
+    wait_for_waiters(room, 1);
+    child.kill();
+    const auto lease = room->items.acquire_for(1h);
+    CHECK(lease.status() == Outcome::ok);
+    CHECK(lease.recovered());
+}
+
 TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters") {
     auto room = make_full_room(1, 1);
     auto held = room->items.acquire();

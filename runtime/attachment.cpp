@@ -225,7 +225,7 @@ Reaped reap(Attachment* attachment) {
     Reaped done = repair_the_dead(*attachment);
     done += repair_nobodys(*attachment);
     attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        settle_pool(*reinterpret_cast<PoolObject*>(object), done);
+        settle_pool(*reinterpret_cast<PoolObject*>(object), done, Effort::slots);
     });
     return done;
 }

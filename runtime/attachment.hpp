@@ -49,7 +49,6 @@ struct Attachment {
     bool want_keeper = true;
 
     LaneView shared_lane{};  // for threads that find no lane; not wiped, checked by the epoch
-    Atomic<std::uint32_t> shared_waiters{0};
     Atomic<std::uint32_t> sleepers{0};  // this process's threads that wait for something here
 
     std::map<std::uint64_t, std::unique_ptr<PoolPrivate>> pools;  // by the pool's offset
@@ -92,6 +91,8 @@ struct PoolPrivate {
     };
     std::vector<Seen> seen;                             // by slot, for snapshot's ages
     std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
+    std::uint32_t waiters = 0;        // threads on the shared lane that wait here, and of which
+    std::uint64_t waiters_epoch = 0;  // process
 };
 
 /// As attach(open), without comparing a struct. What it repaired is added to `repaired`.

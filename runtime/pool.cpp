@@ -184,13 +184,15 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     return taken;
 }
 
-Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
+Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept {
     if (is_closed(body)) return not_taken(Outcome::closed);
+    HintTree hints = hints_of(body, Hint::empty);
     const auto claim = [&](std::uint64_t index) {
         std::uint64_t word = truth_of(body, index);
         while (word::state(word) == SlotState::empty) {
             const std::uint64_t mine = word::next(word, SlotState::building, lane);
             if (!move_truth(body, index, word, mine)) continue;
+            drop_hint(hints, index);
             Atomic<std::uint64_t>& meta = slot_of(body, index).meta;
             // O7 relaxed load, no pair: a guess for O8.
             std::uint64_t before = meta.load(std::memory_order_relaxed);
@@ -205,18 +207,13 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
         }
         return not_taken(Outcome::at_capacity);
     };
-    HintTree hints = hints_of(body, Hint::empty);
     const auto claim_in = [&](std::uint64_t leaf) {
         for (std::uint64_t bits = hints.leaf(leaf); bits != 0; bits &= bits - 1) {
-            const std::uint64_t bit = bits & ~(bits - 1);
             const std::uint64_t index =
                 leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
             if (index >= body.capacity) break;
             const Taken taken = claim(index);
-            hints.clear(leaf, bit);
             if (taken.word != 0) return taken;
-            // Emptied since we looked, and its bit was set before we cleared it?
-            if (word::state(truth_of(body, index)) == SlotState::empty) hints.set(index);
         }
         return not_taken(Outcome::at_capacity);
     };
@@ -238,6 +235,10 @@ Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept {
     for (std::uint64_t leaf = hints.next_leaf_surely(0); leaf != no_index;
          leaf = hints.next_leaf_surely(leaf + 1)) {
         const Taken taken = claim_in(leaf);
+        if (taken.word != 0) return taken;
+    }
+    for (std::uint64_t index = 0; effort == Effort::slots && index < body.capacity; ++index) {
+        const Taken taken = claim(index);
         if (taken.word != 0) return taken;
     }
     return not_taken(Outcome::at_capacity);

@@ -6,6 +6,7 @@
 #include "attachment.hpp"
 #include "hints.hpp"
 #include "lanes.hpp"
+#include "reap.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -49,6 +50,11 @@ inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                                        std::memory_order_acquire);
 }
 
+/// By the owner of the slot: nobody needs the bit until it comes to rest again.
+inline void drop_hint(HintTree hints, std::uint64_t index) noexcept {
+    if (hints.test(index)) hints.clear(index / 64, std::uint64_t{1} << (index % 64));
+}
+
 inline void count(Atomic<std::uint64_t>& statistic) noexcept {
     // O3 relaxed RMW, no pair: a statistic. kept: torn, it loses a count and nothing else.
     statistic.fetch_add(1, std::memory_order_relaxed);
@@ -76,8 +82,8 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
 enum class Effort { tried, hints, leaves, slots };
 /// An idle slot by memory or hints.
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept;
-/// EMPTY to BUILDING.
-Taken take_empty(PoolBody& body, std::uint32_t lane) noexcept;
+/// EMPTY to BUILDING. The words of all slots are looked at when `effort` says so, else the hints.
+Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept;
 /// A slot just became FREE: hint bit, then whoever waits. In a closed pool the resource is shut
 /// down, or is left DIRTY where the caller must run no code and take no lock.
 enum class Closed { shut_down, leave_dirty };
@@ -89,8 +95,8 @@ void count_acquired(PoolCache& cache) noexcept;
 /// Wakes whom a new idle slot, or a new place, may serve.
 void wake_for_idle(PoolObject& pool) noexcept;
 void wake_for_place(PoolObject& pool) noexcept;
-void announce_wait(PoolBody& body, const LaneView& lane) noexcept;
-void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept;
+void announce_wait(PoolObject& pool, const LaneView& lane) noexcept;
+void withdraw_wait(PoolObject& pool, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
 /// Whoever has just claimed the lane waits for nothing yet: what marks a dead one has left under
 /// its number would look like the new owner's, and keep every release on the long way.
@@ -100,9 +106,13 @@ Effort effort_of(const PoolBody& body) noexcept;
 /// Fewer wait than the pool's limit. The mark comes before the count, so that no two can both be
 /// the last one that is let in; two who come at the same moment may both be turned away.
 bool may_wait(PoolObject& pool, const LaneView& lane) noexcept;
-/// Something may be idle but for a hook that this process has. The try_ forms run none. True when
-/// it is worth another look.
-bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept;
+/// Something may be idle but for a hook that this process has. The try_ forms run none.
+enum class Settled {
+    nothing,   // as before
+    looked,    // something was DIRTY: it is worth another look
+    ran_hooks  // and user code has run, which may have withdrawn this lane's mark
+};
+Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort) noexcept;
 
 // pool_gather.cpp
 /// Who gathers several slots: a lane and its incarnation, in one word.
@@ -120,6 +130,11 @@ std::string name_of_pool(const PoolObject& pool);
 void call_attention(PoolBody& body) noexcept;
 
 // pool_maintain.cpp
+/// What a DIRTY slot needs before it can be lent again.
+enum class Need { nothing, check, reset, destroy, quarantine };
+Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept;
+/// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has.
+void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept;
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.
 void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept;
 /// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so. A slot

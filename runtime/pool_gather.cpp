@@ -31,9 +31,13 @@ class Gatherer {
 public:
     Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
         : body_{body}, attachment_{attachment}, mine_{gatherer_token(attachment, lane.lane)} {}
-    ~Gatherer() {
+    ~Gatherer() { let_go(); }
+    Gatherer(const Gatherer&) = delete;
+    Gatherer& operator=(const Gatherer&) = delete;
+
+    void let_go() noexcept {
         std::uint64_t mine = mine_;
-        if (!held_) return;
+        if (!std::exchange(held_, false)) return;
         // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it. kept: who waits
         // is woken behind it.
         body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
@@ -43,8 +47,6 @@ public:
         // Whoever waits for this right has marked its wait before it asked for it.
         if (waiting_lanes(body_) != 0) wake(body_.event, everybody);
     }
-    Gatherer(const Gatherer&) = delete;
-    Gatherer& operator=(const Gatherer&) = delete;
 
     bool try_take() noexcept {
         if (held_) return true;
@@ -102,11 +104,18 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
     Sleeper sleeper{&order.pool, body.event, patience};
     count(body.waits);
     Outcome outcome = Outcome::ok;
+    Woken woken = Woken::event;
     for (;;) {
-        (void)settle_dirty(order.pool, patience);
+        const bool dirty = hints_of(body, Hint::dirty).next_leaf(0) != no_index;
+        if (dirty || woken != Woken::event) {
+            // A hook may gather here itself.
+            gatherer.let_go();
+            (void)settle_dirty(order.pool, patience,
+                               woken != Woken::event ? Effort::slots : Effort::hints);
+        }
         // D2 acquire load <- D4, E1.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
-        announce_wait(body, lane);
+        announce_wait(order.pool, lane);
         const bool mine = gatherer.try_take();
         if (mine) gatherer.demand_all();
         heavy_fence();
@@ -119,10 +128,10 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
         // D2 acquire load <- D4, E1: unless somebody else came in between, only what we gave back
         // ourselves has moved it.
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
-        sleeper.sleep(now - seen <= got ? now : seen);
-        if (lane.shared) withdraw_wait(body, lane);
+        woken = sleeper.sleep(now - seen <= got ? now : seen);
+        if (lane.shared) withdraw_wait(order.pool, lane);
     }
-    withdraw_wait(body, lane);
+    withdraw_wait(order.pool, lane);
     if (outcome == Outcome::timed_out) count(body.timed_out);
     // A wake-up that we may have been given is somebody else's now.
     if (outcome != Outcome::ok) wake_for_place(order.pool);

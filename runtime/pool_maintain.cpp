@@ -1,15 +1,14 @@
-// pool_maintain.cpp: filling and emptying slots, hooks, and repair after a death.
+// pool_maintain.cpp: filling and emptying slots, and hooks.
 //
-//   killed                              leaves                        becomes
+//   killed                              leaves                        becomes (pool_repair.cpp)
 //   after EMPTY to BUILDING             BUILDING(dead)                DIRTY(must_destroy)
 //   in the factory, before HELD         BUILDING(dead), half a value  DIRTY(must_destroy)
-//   after HELD                          HELD(dead)                    DIRTY(borrower_died)
 //   in check or reset                   CHECKING(dead)                DIRTY(borrower_died)
 //   in destroy, before EMPTY            CLOSING(dead)                 DIRTY(must_destroy): again
-//   repairer, after counting a death    the count, marked with the    counted once
-//                                       lease's generation
-//   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
-//   closer, or releaser then            FREE in a closed pool         DIRTY(must_destroy)
+//
+// The bit of a slot in the tree of what is empty or dirty is cleared by whoever owns the slot and
+// by nobody else: a process that is stopped there hides no slot from the others. Whoever comes to
+// rest in one of these states sets the bit behind its word.
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -42,6 +41,18 @@ bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
     } catch (...) {
         return false;
     }
+}
+
+/// Whoever clears what was quarantined gives it to destroy once more.
+void forgive_deaths(PoolBody& body, std::uint64_t index, std::uint64_t dirty) noexcept {
+    Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
+    // O13 acquire load <- O8, O14: as in count_death.
+    std::uint64_t before = counted.load(std::memory_order_acquire);
+    do {
+        if (truth_of(body, index) != dirty) return;
+        // O14 acq_rel RMW -> O13: repeats only when another one counted. kept: as for O8.
+    } while (!counted.compare_exchange_strong(
+        before, before & ~meta::deaths_mask, std::memory_order_acq_rel, std::memory_order_acquire));
 }
 
 }  // namespace
@@ -94,12 +105,15 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
         }
         const std::uint64_t dirty = word::next_dirty(expected, DirtyReason::must_destroy);
         if (!move_truth(body, index, expected, dirty)) return false;
+        if (word::state(expected) == SlotState::quarantined) forgive_deaths(body, index, dirty);
         count_missing(pool, index, dirty);
         hints_of(body, Hint::dirty).set(index);
+        wake_for_place(pool);
         return false;
     }
     const std::uint64_t closing = word::next(expected, SlotState::closing, cache_of(pool).lane);
     if (!move_truth(body, index, expected, closing)) return false;
+    drop_hint(hints_of(body, Hint::dirty), index);
     if (done != nullptr && own.hooks.destroy) ++done->hooks_run;
     close_slot(pool, index, closing);
     return true;
@@ -108,7 +122,8 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
 Taken pool_begin_build(PoolObject& pool) noexcept {
     Outcome why = Outcome::closed;
     const PoolCache* cache = cache_or(pool, &why);
-    return cache != nullptr ? take_empty(body_of(pool), cache->lane) : not_taken(why);
+    return cache != nullptr ? take_empty(body_of(pool), cache->lane, effort_of(body_of(pool)))
+                            : not_taken(why);
 }
 
 namespace {
@@ -170,18 +185,13 @@ void pool_fail_build(PoolObject& pool, Taken building) noexcept {
     make_empty(pool, building.index, building.word);
 }
 
-namespace {
-
-/// What a DIRTY slot needs before it can be lent again.
-enum class Need { nothing, check, reset, destroy, quarantine };
-
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
-    if (word::reason(word) == DirtyReason::must_destroy) return Need::destroy;
     // O13 acquire load <- O14.
     const std::uint64_t counted = slot_of(body, index).meta.load(std::memory_order_acquire);
     if (body.quarantine_after != 0 && meta::deaths(counted) >= body.quarantine_after) {
         return Need::quarantine;
     }
+    if (word::reason(word) == DirtyReason::must_destroy) return Need::destroy;
     const std::uint64_t hooks = hook_bits(body);
     switch (static_cast<OnDeath>(body.on_death)) {
         case OnDeath::check_then_reuse:
@@ -195,13 +205,15 @@ Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
     return Need::nothing;
 }
 
-/// At rest to at rest: no code has to run.
-bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotState to,
-             Closed closed = Closed::shut_down) noexcept {
+namespace {
+
+/// At rest to at rest: no code has to run. Its bit stays, for nobody owns the slot, and costs the
+/// next one who has it a look.
+bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotState to) noexcept {
     PoolBody& body = body_of(pool);
     if (!move_truth(body, index, word, word::next(word, to))) return false;
     if (to == SlotState::free) {
-        announce_free(pool, index, closed);
+        announce_free(pool, index);
     } else {
         count(body.quarantines);
         wake_for_place(pool);
@@ -215,6 +227,7 @@ void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
     PoolBody& body = body_of(pool);
     std::uint64_t mine = word::next(word, SlotState::checking, cache_of(pool).lane);
     if (!move_truth(body, index, word, mine)) return;
+    drop_hint(hints_of(body, Hint::dirty), index);
     ++done.hooks_run;
     if (passes(hook, body, index)) {
         const std::uint64_t good = word::next(mine, SlotState::free) & ~word::recovered_bit;
@@ -224,7 +237,9 @@ void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
     // At rest first, so that a death between here and destroy is one that destroy knows of.
     const std::uint64_t bad = word::next_dirty(mine, DirtyReason::must_destroy);
     if (!move_truth(body, index, mine, bad)) return;
-    if (!empty_slot(pool, index, bad, &done)) hints_of(body, Hint::dirty).set(index);
+    if (empty_slot(pool, index, bad, &done)) return;
+    hints_of(body, Hint::dirty).set(index);
+    wake_for_place(pool);  // whoever has a destroy
 }
 
 /// One DIRTY slot, as far as this process's hooks allow. False when it stays DIRTY.
@@ -252,121 +267,28 @@ bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reap
 
 }  // namespace
 
-void settle_pool(PoolObject& pool, Reaped& done) noexcept {
+void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
+    const auto settle = [&](std::uint64_t index) {
+        const std::uint64_t word = truth_of(body, index);
+        if (word::state(word) != SlotState::dirty) return;
+        if (!settle_slot(pool, index, word, done)) ++done.dirty_left;
+    };
+    if (effort == Effort::slots) {
+        for (std::uint64_t index = 0; index < body.capacity; ++index) settle(index);
+        return;
+    }
     HintTree hints = hints_of(body, Hint::dirty);
-    for (std::uint64_t leaf = hints.next_leaf(0); leaf != no_index;
-         leaf = hints.next_leaf(leaf + 1)) {
+    const auto next_leaf = [&](std::uint64_t first) {
+        return effort == Effort::leaves ? hints.next_leaf_surely(first) : hints.next_leaf(first);
+    };
+    for (std::uint64_t leaf = next_leaf(0); leaf != no_index; leaf = next_leaf(leaf + 1)) {
         for (std::uint64_t bits = hints.leaf(leaf); bits != 0; bits &= bits - 1) {
-            const std::uint64_t bit = bits & ~(bits - 1);
             const std::uint64_t index =
                 leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
             if (index >= body.capacity) break;
-            // Cleared first, set again when the slot stays DIRTY: whoever dirties it again sets
-            // the bit after its word.
-            hints.clear(leaf, bit);
-            const std::uint64_t word = truth_of(body, index);
-            if (word::state(word) != SlotState::dirty) continue;
-            if (!settle_slot(pool, index, word, done)) {
-                ++done.dirty_left;
-                hints.set(index);
-            }
+            settle(index);
         }
-    }
-}
-
-namespace {
-
-/// Counts the death of this lease once, though many may repair it; of a builder, begins the filling
-/// that it may not have begun.
-void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
-    const bool built = word::state(held) == SlotState::building;
-    Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
-    // O13 acquire load <- O8, O14: behind a new filling's number the word is no older.
-    std::uint64_t before = counted.load(std::memory_order_acquire);
-    for (;;) {
-        // Still the same lease? Then nobody can have begun a new filling since `before`.
-        if (truth_of(body, index) != held) return;
-        const std::uint64_t after =
-            built ? meta::begin_fill(before, held) : meta::count_death(before, held);
-        if (after == before) return;
-        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled. kept: as for O8;
-        // its release is for the display of the number.
-        if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
-                                            std::memory_order_acquire)) {
-            return;
-        }
-    }
-}
-
-void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, const DeadLanes& dead,
-                 Reaped& done) noexcept {
-    PoolBody& body = body_of(pool);
-    const SlotState state = word::state(word);
-    const bool borrowed = state == SlotState::held;
-    if (borrowed || state == SlotState::building) count_death(body, index, word);
-    // After the word was loaded, or a lane's new owner would be robbed.
-    if (!dead.names(word::owner(word))) return;
-    const bool checked = state == SlotState::checking;
-    const std::uint64_t dirty = word::next_dirty(
-        word, borrowed || checked ? DirtyReason::borrower_died : DirtyReason::must_destroy);
-    if (!move_truth(body, index, word, dirty)) return;
-    if (borrowed) {
-        ++done.leases;
-        count(body.recovered);
-    } else {
-        ++done.builds;
-    }
-    hints_of(body, Hint::dirty).set(index);
-    // What needs no code at all goes on at once.
-    const Need need = need_of(body, index, dirty);
-    if (need == Need::nothing) {
-        (void)move_on(pool, index, dirty, SlotState::free, Closed::leave_dirty);
-    }
-    if (need == Need::quarantine) (void)move_on(pool, index, dirty, SlotState::quarantined);
-}
-
-/// What a dead one may have owed: a hint, and in a closed pool the end of an idle resource.
-void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
-    PoolBody& body = body_of(pool);
-    const auto owe = [&](Hint which) { hints_of(body, which).restore(index); };
-    switch (word::state(truth_of(body, index))) {
-        case SlotState::free:
-            owe(Hint::free);
-            if (is_closed(body)) announce_free(pool, index, Closed::leave_dirty);
-            break;
-        case SlotState::dirty: owe(Hint::dirty); break;
-        case SlotState::empty:
-            if (index < read(body.virgin)) owe(Hint::empty);
-            break;
-        default: break;
-    }
-}
-
-}  // namespace
-
-// Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
-void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
-    PoolBody& body = body_of(pool);
-    if (is_closed(body)) call_attention(body);  // the closer may have died before that
-    for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        const std::uint64_t word = truth_of(body, index);
-        if (word::names_owner(word) && dead.names(word::owner(word))) {
-            repair_slot(pool, index, word, dead, done);
-        }
-        restore_hint(pool, index);
-    }
-    // J4 acquire load <- J1. kept: what was gathered is in the slots' own words.
-    std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
-    if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
-        dead.names(gatherer_lane(gatherer))) {
-        // J3 seq_cst RMW, no pair: ordered with D3. kept: the next gatherer is woken and marks
-        // again.
-        body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4; torn, it could rob the next
-        // one.
-        body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
-                                          std::memory_order_relaxed);
     }
 }
 
@@ -389,7 +311,7 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
     // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;
-    settle_pool(pool, done);
+    settle_pool(pool, done, Effort::slots);
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -145,23 +145,21 @@ std::uint64_t waiting_lanes(const PoolBody& body) noexcept {
     return lanes;
 }
 
-void announce_wait(PoolBody& body, const LaneView& lane) noexcept {
-    if (!lane.shared) return set_bit(body, lane.lane);
+void announce_wait(PoolObject& pool, const LaneView& lane) noexcept {
+    if (!lane.shared) return set_bit(body_of(pool), lane.lane);
+    PoolPrivate& own = pool_private(*lane.attachment, pool);
     const ProcessLock lock;
-    // X2 relaxed RMW, no pair: under the process lock.
-    lane.attachment->shared_waiters.fetch_add(1, std::memory_order_relaxed);
-    set_bit(body, lane.lane);
+    if (std::exchange(own.waiters_epoch, process_epoch()) != process_epoch()) own.waiters = 0;
+    ++own.waiters;
+    set_bit(body_of(pool), lane.lane);
 }
 
-void withdraw_wait(PoolBody& body, const LaneView& lane) noexcept {
-    if (!lane.shared) return clear_bit(body, lane.lane);
-    // Several threads wait under this bit, perhaps in several pools: the last one clears it, and a
-    // bit that is left over costs its pool's releasers a look.
+void withdraw_wait(PoolObject& pool, const LaneView& lane) noexcept {
+    if (!lane.shared) return clear_bit(body_of(pool), lane.lane);
+    // Several threads wait under this bit: the last one clears it.
+    PoolPrivate& own = pool_private(*lane.attachment, pool);
     const ProcessLock lock;
-    // X2 relaxed RMW, no pair: under the process lock.
-    if (lane.attachment->shared_waiters.fetch_sub(1, std::memory_order_relaxed) == 1) {
-        clear_bit(body, lane.lane);
-    }
+    if (--own.waiters == 0) clear_bit(body_of(pool), lane.lane);
 }
 
 void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept {
@@ -174,7 +172,7 @@ void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept {
 bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
     PoolBody& body = body_of(pool);
     if (body.max_waiters == 0) return true;
-    announce_wait(body, lane);
+    announce_wait(pool, lane);
     if (waiting_lanes(body) > body.max_waiters) {
         // Who is turned away never sleeps, where deaths are noticed: a dead waiter's mark, and what
         // it held, would stay for good.
@@ -183,16 +181,17 @@ bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
     }
     const bool few = waiting_lanes(body) <= body.max_waiters;
     // Several threads under one mark are counted each time they announce themselves.
-    if (!few || lane.shared) withdraw_wait(body, lane);
+    if (!few || lane.shared) withdraw_wait(pool, lane);
     return few;
 }
 
-bool settle_dirty(PoolObject& pool, const Patience& patience) noexcept {
-    if (patience.deadline == Deadline::min()) return false;
-    if (hints_of(body_of(pool), Hint::dirty).next_leaf(0) == no_index) return false;
+Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort) noexcept {
+    if (patience.deadline == Deadline::min()) return Settled::nothing;
+    HintTree hints = hints_of(body_of(pool), Hint::dirty);
+    if (effort == Effort::hints && hints.next_leaf(0) == no_index) return Settled::nothing;
     Reaped done;
-    settle_pool(pool, done);
-    return true;
+    settle_pool(pool, done, effort);
+    return done.hooks_run != 0 ? Settled::ran_hooks : Settled::looked;
 }
 
 namespace {
@@ -240,13 +239,15 @@ private:
         Taken taken = take_idle(pool_, cache_, effort);
         if (is_final(taken)) return taken;
         if (want_ == Want::idle_or_building) {
-            const Taken place = take_empty(body_, cache_.lane);
+            const Taken place = take_empty(body_, cache_.lane, effort);
             if (is_final(place)) return place;
         }
-        if (!settle_dirty(pool_, patience_)) return taken;
+        const Settled settled = settle_dirty(pool_, patience_, effort);
+        ran_hooks_ = settled == Settled::ran_hooks;
+        if (settled == Settled::nothing) return taken;
         taken = take_idle(pool_, cache_, effort);
         if (!is_final(taken) && want_ == Want::idle_or_building) {
-            const Taken place = take_empty(body_, cache_.lane);
+            const Taken place = take_empty(body_, cache_.lane, effort);
             if (is_final(place)) return place;
         }
         return taken;
@@ -265,7 +266,7 @@ private:
             const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
             unasked = woken == Woken::cap && seen == slept_on;
             slept_on = seen;
-            announce_wait(body_, lane_);
+            announce_wait(pool_, lane_);
             heavy_fence();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
@@ -278,10 +279,11 @@ private:
                 taken = not_taken(Outcome::timed_out);
                 break;
             }
-            woken = sleeper.sleep(seen);
-            if (lane_.shared) withdraw_wait(body_, lane_);
+            // A hook may have waited here itself, and taken our mark away.
+            if (!ran_hooks_) woken = sleeper.sleep(seen);
+            if (lane_.shared) withdraw_wait(pool_, lane_);
         }
-        withdraw_wait(body_, lane_);
+        withdraw_wait(pool_, lane_);
         if (taken.word != 0) {
             if (unasked) count(body_.late_wakes);
         } else {
@@ -297,6 +299,7 @@ private:
     const LaneView& lane_;
     Want want_;
     const Patience& patience_;
+    bool ran_hooks_ = false;  // in the last look
 };
 
 }  // namespace

@@ -50,9 +50,6 @@ Reaped repair_nobodys(Attachment& attachment) noexcept;
 /// What this process's own lanes still hold when it leaves: as after a death.
 void repair_own(Attachment& attachment) noexcept;
 
-/// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has.
-void settle_pool(PoolObject& pool, Reaped& done) noexcept;
-
 // One kind each; idempotent, by compare-and-swap only.
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept;
 bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;

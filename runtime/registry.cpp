@@ -151,9 +151,7 @@ void make_attachments_foreign() noexcept {
         attachment.keeper = false;
         attachment.creator = false;
         attachment.prefaulted = false;  // fork copies no page tables of shared mappings
-        // X1 relaxed store, no pair: the waiters are the parent's.
-        attachment.shared_waiters.store(0, std::memory_order_relaxed);
-        // X1 relaxed store, no pair: so are the sleepers.
+        // X1 relaxed store, no pair: the sleepers are the parent's.
         attachment.sleepers.store(0, std::memory_order_relaxed);
         return false;
     });

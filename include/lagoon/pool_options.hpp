@@ -31,7 +31,7 @@ struct PoolOptions {
     OnDeath on_death = OnDeath::check_then_reuse;
     Count max_waiters = 0;               ///< more threads are turned away; 0: no limit
     bool dense = false;                  ///< 16 bytes per slot beside the value
-    std::uint32_t quarantine_after = 3;  ///< borrowers dead on one filling; 0: never
+    std::uint32_t quarantine_after = 3;  ///< processes dead over one filling; 0: never
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.

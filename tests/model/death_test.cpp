@@ -219,3 +219,51 @@ TEST_CASE("model: a late count of a death does not fall on the next filling") {
     });
     look_deeply(scene.program(), 2);
 }
+
+TEST_CASE("model: who is stopped while it settles hides no slot from the others") {
+    using Scene = PoolScene<1>;
+    constexpr auto settle = [](PoolRoot<1>& root) {
+        lagoon::Reaped done;
+        detail::settle_pool(Scene::pool_of(root), done, detail::Effort::hints);
+    };
+    auto scene = Scene("settle.stopped").idle(1);
+    // It has no destroy. Killed, and not known to be dead, it is one who is stopped.
+    scene.thread("a", 0, settle);
+    scene.actor(
+        "b", 1,
+        [=](PoolRoot<1>& root) {
+            await([] { return is_killed(0) || is_finished(0); });
+            settle(root);
+            require(root.pool.stats().dirty == 0, "a slot is out of sight");
+        },
+        [](PoolRoot<1>& root) {
+            detail::PoolObject& pool = Scene::pool_of(root);
+            detail::pool_private(*detail::attachment_of(&root), pool).hooks.destroy =
+                [](void*, lagoon::Slot) {};
+            // O12 release RMW -> O11.
+            detail::body_of(pool).hooks.fetch_or(detail::hook_destroy, std::memory_order_release);
+        });
+    scene.actor(
+        "c", 2, [](PoolRoot<1>&) {}, [](PoolRoot<1>& root) { root.pool.try_acquire().discard(); });
+    scene.mortal({0});
+    look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: who is stopped while it looks for a place hides none from the others") {
+    auto scene = PoolScene<1>("create.stopped");
+    const auto make = [](PoolRoot<1>& root) {
+        return root.pool.try_acquire_or_create([](Resource& made) { made = {1, 1}; });
+    };
+    scene.thread("a", 0, [=](PoolRoot<1>& root) { (void)make(root); });
+    scene.thread("b", 1, [=](PoolRoot<1>& root) {
+        if (auto lease = make(root)) lease.discard();
+        await([] { return is_killed(0) || is_finished(0); });
+        if (make(root)) return;
+        const std::uint64_t word =
+            detail::truth_of(detail::body_of(PoolScene<1>::pool_of(root)), 0);
+        require(detail::word::state(word) != detail::SlotState::empty,
+                "an empty slot is out of sight");
+    });
+    scene.mortal({0});
+    look_everywhere(scene.program(), 2, 1);
+}

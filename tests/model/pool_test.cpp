@@ -205,10 +205,10 @@ TEST_CASE("model: close ends a wait") {
 namespace {
 
 void announce(PoolRoot<1>& root) {
-    detail::announce_wait(detail::body_of(PoolScene<1>::pool_of(root)), detail::lane_of(&root));
+    detail::announce_wait(PoolScene<1>::pool_of(root), detail::lane_of(&root));
 }
 void withdraw(PoolRoot<1>& root) {
-    detail::withdraw_wait(detail::body_of(PoolScene<1>::pool_of(root)), detail::lane_of(&root));
+    detail::withdraw_wait(PoolScene<1>::pool_of(root), detail::lane_of(&root));
 }
 /// The summary shows that somebody waits, if somebody does.
 void summary_is_right(PoolRoot<1>& root) {

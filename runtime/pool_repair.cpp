@@ -1,0 +1,122 @@
+// pool_repair.cpp: what is made of a dead one's slots.
+//
+//   killed                              leaves                        becomes
+//   borrower, after HELD                HELD(dead)                    FREE, QUARANTINED, or
+//                                                                     DIRTY(borrower_died)
+//   in check or reset                   CHECKING(dead)                the same
+//   builder                             BUILDING(dead)                DIRTY(must_destroy)
+//   in destroy                          CLOSING(dead)                 DIRTY(must_destroy), or
+//                                                                     QUARANTINED
+//   repairer, after counting a death    the count, marked with the    counted once
+//                                       word's generation
+//   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
+//   closer, or releaser then            FREE in a closed pool         DIRTY(must_destroy)
+//
+// Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
+#include "pool_body.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+/// Counts the death of this slot's owner once, though many may repair it; of a builder, begins the
+/// filling that it may not have begun.
+void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
+    const bool built = word::state(held) == SlotState::building;
+    Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
+    // O13 acquire load <- O8, O14: behind a new filling's number the word is no older.
+    std::uint64_t before = counted.load(std::memory_order_acquire);
+    for (;;) {
+        // Still the same lease? Then nobody can have begun a new filling since `before`.
+        if (truth_of(body, index) != held) return;
+        const std::uint64_t after =
+            built ? meta::begin_fill(before, held) : meta::count_death(before, held);
+        if (after == before) return;
+        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled. kept: as for O8;
+        // its release is for the display of the number.
+        if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+            return;
+        }
+    }
+}
+
+void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, const DeadLanes& dead,
+                 Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    const SlotState state = word::state(word);
+    count_death(body, index, word);
+    // After the word was loaded, or a lane's new owner would be robbed.
+    if (!dead.names(word::owner(word))) return;
+    const bool lendable = state == SlotState::held || state == SlotState::checking;
+    const std::uint64_t dirty =
+        word::next_dirty(word, lendable ? DirtyReason::borrower_died : DirtyReason::must_destroy);
+    // What needs no code at all is not DIRTY in between.
+    const Need need = need_of(body, index, dirty);
+    std::uint64_t to = dirty;
+    if (need == Need::nothing) to = word::next(word, SlotState::free) | word::recovered_bit;
+    if (need == Need::quarantine) {
+        to = word::next(word, SlotState::quarantined) | word::recovered_bit;
+    }
+    if (!move_truth(body, index, word, to)) return;
+    if (state == SlotState::held) {
+        ++done.leases;
+        count(body.recovered);
+    } else {
+        ++done.builds;
+    }
+    switch (need) {
+        case Need::nothing: announce_free(pool, index, Closed::leave_dirty); break;
+        case Need::quarantine:
+            count(body.quarantines);
+            wake_for_place(pool);
+            break;
+        default: hints_of(body, Hint::dirty).set(index);
+    }
+}
+
+/// What a dead one may have owed: a hint, and in a closed pool the end of an idle resource.
+void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
+    PoolBody& body = body_of(pool);
+    const auto owe = [&](Hint which) { hints_of(body, which).restore(index); };
+    switch (word::state(truth_of(body, index))) {
+        case SlotState::free:
+            owe(Hint::free);
+            if (is_closed(body)) announce_free(pool, index, Closed::leave_dirty);
+            break;
+        case SlotState::dirty: owe(Hint::dirty); break;
+        case SlotState::empty:
+            if (index < read(body.virgin)) owe(Hint::empty);
+            break;
+        default: break;
+    }
+}
+
+}  // namespace
+
+void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
+    PoolBody& body = body_of(pool);
+    if (is_closed(body)) call_attention(body);  // the closer may have died before that
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const std::uint64_t word = truth_of(body, index);
+        if (word::names_owner(word) && dead.names(word::owner(word))) {
+            repair_slot(pool, index, word, dead, done);
+        }
+        restore_hint(pool, index);
+    }
+    // J4 acquire load <- J1. kept: what was gathered is in the slots' own words.
+    std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
+    if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
+        dead.names(gatherer_lane(gatherer))) {
+        // J3 seq_cst RMW, no pair: ordered with D3. kept: the next gatherer is woken and marks
+        // again.
+        body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
+        // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4; torn, it could rob the next
+        // one.
+        body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
+                                          std::memory_order_relaxed);
+    }
+}
+
+}  // namespace lagoon::inline v1::detail

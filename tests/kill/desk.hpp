@@ -45,7 +45,9 @@ struct Desk {
     lagoon::Value<int> narrow{"narrow"};
     lagoon::Value<Wide> wide{"wide"};
     lagoon::Value<Text> text{"text"};
+    lagoon::Array<Wide> table{"table", 2};
     lagoon::Lock lock{"lock"};
+    lagoon::Lock strict{"strict", {.strict_owner = true}};
     // However often its borrowers die, a resource is lent on.
     lagoon::Pool<Resource> pool{"pool", {.capacity = 4, .quarantine_after = 0}};
     /// More than one leaf of hints.
@@ -56,7 +58,28 @@ struct Desk {
     lagoon::Pool<Resource> reset{
         "reset",
         {.capacity = 2, .on_death = lagoon::OnDeath::reset_then_reuse, .quarantine_after = 0}};
+    /// What becomes of a dead one's resource in other ways; one waiter at a time in the last.
+    lagoon::Pool<Resource> ended{
+        "ended", {.capacity = 2, .on_death = lagoon::OnDeath::destroy, .quarantine_after = 0}};
+    lagoon::Pool<Resource> apart{"apart", {.capacity = 2, .on_death = lagoon::OnDeath::quarantine}};
+    lagoon::Pool<Resource> twice{"twice",
+                                 {.capacity = 2,
+                                  .on_death = lagoon::OnDeath::reuse,
+                                  .max_waiters = 1,
+                                  .quarantine_after = 2}};
 };
+
+/// `act(pool)` for each.
+template <class Act>
+void each_pool(const Arena<Desk>& desk, Act&& act) {
+    act(desk->pool);
+    act(desk->many);
+    act(desk->served);
+    act(desk->reset);
+    act(desk->ended);
+    act(desk->apart);
+    act(desk->twice);
+}
 
 /// What a process that works on the desk has in hand.
 struct Actor {
@@ -84,11 +107,14 @@ struct Model {
     std::set<std::uint64_t> pool;  // ids of the resources
     std::set<std::uint64_t> served;
     std::set<std::uint64_t> reset;
+    std::set<std::uint64_t> ended;
+    std::set<std::uint64_t> apart;
+    std::set<std::uint64_t> twice;
     std::uint64_t many = 0;
     bool closed = false;
 };
 
-/// The code for `served` and `reset`.
+/// The code for `served`, `reset` and `ended`.
 inline lagoon::PoolHooks<Resource> hooks() {
     return {.check = [](Resource& resource) { return resource.whole(); },
             .reset =
@@ -111,6 +137,7 @@ inline lagoon::ArenaOptions desk_options(lagoon::Ownership ownership) {
 struct SlotSeen {
     std::uint64_t truth = 0;
     std::uint64_t meta = 0;
+    std::uint64_t id = 0;  // of the resource
     bool of_the_dead = false;
 };
 
@@ -119,6 +146,12 @@ std::uint64_t meta_of(lagoon::Pool<T>& pool, std::uint64_t index) {
     // Y3 acquire load <- O14, O8.
     return lagoon::detail::pool_slot(support::object_of(pool), index)
         .meta.load(std::memory_order_acquire);
+}
+
+inline const Resource& resource_of(lagoon::Pool<Resource>& pool, std::uint64_t index) {
+    const auto& slot = lagoon::detail::pool_slot(support::object_of(pool), index);
+    return *reinterpret_cast<const Resource*>(reinterpret_cast<const std::byte*>(&slot) +
+                                              lagoon::detail::value_offset<Resource>);
 }
 
 }  // namespace rig

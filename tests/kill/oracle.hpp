@@ -3,27 +3,27 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 #include <runtime/members.hpp>
 #include <runtime/pool_body.hpp>
 
-#include "kill/desk.hpp"
+#include "kill/generations.hpp"
 
 namespace rig {
 
-using support::SlotState;
 namespace word = lagoon::detail::word;
 namespace meta = lagoon::detail::meta;
 
-/// The desk as every run begins: two resources in `pool` and `served`, three in `many`.
+/// The desk as every run begins: two resources in each pool, three in `many`.
 inline void fill(const Arena<Desk>& desk) {
-    desk->pool.clear();
-    desk->served.clear();
-    desk->reset.clear();
-    desk->many.clear();
+    each_pool(desk, [](auto& pool) { pool.clear(); });
     for (std::uint64_t id = 1; id <= 2; ++id) {
         desk->pool.add(Resource{id});
         desk->served.add(Resource{id + 10});
         desk->reset.add(Resource{id + 20});
+        desk->ended.add(Resource{id + 30});
+        desk->apart.add(Resource{id + 40});
+        desk->twice.add(Resource{id + 50});
     }
     for (std::uint64_t id = 0; id < 3; ++id) desk->many.add(id);
     desk->total.exchange(100);
@@ -31,6 +31,7 @@ inline void fill(const Arena<Desk>& desk) {
     desk->narrow.store(5);
     desk->wide.store(Wide{1, 1, 1, 1, 1});
     desk->text.store(Text{"as it was"});
+    for (Wide& row : desk->table.span()) row = {1, 1, 1, 1, 1};
 }
 
 /// Of idle resources: ids, each once; all of them whole but those whose borrower died.
@@ -58,6 +59,9 @@ inline Model model_of(const Arena<Desk>& desk) {
     model.pool = ids_in(desk->pool);
     model.served = ids_in(desk->served);
     model.reset = ids_in(desk->reset);
+    model.ended = ids_in(desk->ended);
+    model.apart = ids_in(desk->apart);
+    model.twice = ids_in(desk->twice);
     model.many = desk->many.idle();
     model.closed = desk->pool.closed();
     return model;
@@ -82,32 +86,38 @@ public:
                 lanes_.insert(i);
             }
         }
-        look(desk->pool, pool_);
-        look(desk->served, served_);
-        look(desk->reset, reset_);
-        look(desk->many, many_);
+        each_pool(desk, [&](auto& pool) { look(pool, seen_[&pool]); });
         lock_ = lock_word();
     }
 
     /// What the living have in hand is still theirs.
     void require_lent(const std::vector<Lease<Resource>>& leases) const {
         for (const auto& lease : leases) {
-            const auto& seen = pool_[lease.index()];
+            const auto& seen = seen_.at(&desk_->pool)[lease.index()];
             REQUIRE(word::state(seen.truth) == SlotState::held);
             REQUIRE_FALSE(seen.of_the_dead);
         }
     }
     /// Everything that named the dead has become what it must become.
     void require_settled() const {
-        settled(desk_->pool, pool_);
-        settled(desk_->served, served_);
-        settled(desk_->reset, reset_);
-        settled(desk_->many, many_);
+        each_pool(desk_, [&](auto& pool) { settled(pool, seen_.at(&pool)); });
         const bool owner_died = (lock_ >> 10 & 1) != 0 && lanes_.contains(lock_ & 0x3ff);
         if (owner_died) {
             REQUIRE(desk_->lock.owner_died());
         } else if (undisturbed_ && (lock_ >> 12 & 1) == 0) {
             REQUIRE_FALSE(desk_->lock.owner_died());
+        }
+    }
+
+    /// Resources that their pool's policy has ended or put apart, for their borrower has died.
+    void add_lost(std::set<std::uint64_t>& lost) const {
+        for (auto* pool : {&desk_->ended, &desk_->apart, &desk_->twice}) {
+            const auto& all = seen_.at(pool);
+            for (std::uint64_t i = 0; i < all.size(); ++i) {
+                const bool borrowed = word::state(all[i].truth) == SlotState::held;
+                if (!all[i].of_the_dead || !borrowed) continue;
+                if (support::state_of(*pool, i) != SlotState::free) lost.insert(all[i].id);
+            }
         }
     }
 
@@ -122,6 +132,7 @@ private:
             SlotSeen seen;
             seen.truth = support::truth_of(pool, i);
             seen.meta = meta_of(pool, i);
+            if constexpr (std::is_same_v<T, Resource>) seen.id = resource_of(pool, i).id;
             seen.of_the_dead =
                 word::names_owner(seen.truth) && lanes_.contains(word::owner(seen.truth));
             into.push_back(seen);
@@ -151,7 +162,11 @@ private:
                     REQUIRE(found >= counted);
                     // The next borrower may have died with it, too.
                     if (undisturbed_) REQUIRE(found == counted);
-                    if (pool.closed()) {
+                    const auto policy = static_cast<lagoon::OnDeath>(body.on_death);
+                    if (policy == lagoon::OnDeath::quarantine ||
+                        (body.quarantine_after != 0 && found >= body.quarantine_after)) {
+                        REQUIRE(word::state(now) == SlotState::quarantined);
+                    } else if (pool.closed() || policy == lagoon::OnDeath::destroy) {
                         REQUIRE(word::state(now) == SlotState::empty);
                     } else if (has_check) {
                         REQUIRE_FALSE(word::recovered(now));
@@ -176,10 +191,7 @@ private:
     Arena<Desk> desk_;
     bool undisturbed_;
     std::set<std::uint64_t> lanes_;
-    std::vector<SlotSeen> pool_;
-    std::vector<SlotSeen> served_;
-    std::vector<SlotSeen> reset_;
-    std::vector<SlotSeen> many_;
+    std::map<const void*, std::vector<SlotSeen>> seen_;  // of each pool
     std::uint64_t lock_ = 0;
 };
 
@@ -219,8 +231,9 @@ void require_pool_at_rest(lagoon::Pool<T>& pool) {
         const auto truth = support::truth_of(pool, i);
         INFO("slot " << i << " of " << pool.capacity() << ": " << std::hex << truth);
         const bool empty = word::state(truth) == SlotState::empty;
-        REQUIRE((empty || !pool.closed()));
-        REQUIRE((empty || word::state(truth) == SlotState::free));
+        const bool apart = word::state(truth) == SlotState::quarantined;
+        REQUIRE((empty || apart || !pool.closed()));
+        REQUIRE((empty || apart || word::state(truth) == SlotState::free));
         if (empty) REQUIRE(support::is_blank(pool, i));
     }
     require_hints(pool);
@@ -245,11 +258,9 @@ inline void require_at_rest(const Arena<Desk>& desk) {
             REQUIRE(lagoon::detail::member_of_lane(state) == attachment.member);
         }
     }
-    require_pool_at_rest(desk->pool);
-    require_pool_at_rest(desk->served);
-    require_pool_at_rest(desk->reset);
-    require_pool_at_rest(desk->many);
+    each_pool(desk, [](auto& pool) { require_pool_at_rest(pool); });
     REQUIRE_FALSE(desk->lock.is_locked());
+    REQUIRE_FALSE(desk->strict.is_locked());
     for (void* value : {static_cast<void*>(&desk->wide), static_cast<void*>(&desk->text)}) {
         const auto selector = static_cast<lagoon::detail::ValueCore*>(value)->selector.load(
             std::memory_order_acquire);
@@ -257,9 +268,10 @@ inline void require_at_rest(const Arena<Desk>& desk) {
     }
 }
 
-/// Everything is as before the operation or as after it; and as after it when it was over.
+/// Everything is as before the operation or as after it; and as after it when it was over. But for
+/// what was lost with its borrower.
 inline void require_between(const Arena<Desk>& desk, const Model& before, const Model& after,
-                            bool over) {
+                            bool over, const std::set<std::uint64_t>& lost) {
     const Model now = model_of(desk);
     const auto one_of = [&](const char* what, const auto& found, const auto& old,
                             const auto& changed) {
@@ -279,24 +291,31 @@ inline void require_between(const Arena<Desk>& desk, const Model& before, const 
                                const std::set<std::uint64_t>& old,
                                const std::set<std::uint64_t>& changed) {
         INFO(what);
-        if (over) REQUIRE(found == changed);
-        for (const auto id : found) REQUIRE((old.contains(id) || changed.contains(id)));
-        for (const auto id : old) REQUIRE((found.contains(id) || !changed.contains(id)));
+        const auto gone = [&](std::uint64_t id) { return lost.contains(id); };
+        for (const auto id : found) REQUIRE((changed.contains(id) || (!over && old.contains(id))));
+        for (const auto id : changed) {
+            REQUIRE((found.contains(id) || gone(id) || (!over && !old.contains(id))));
+        }
     };
     resources("pool", now.pool, before.pool, after.pool);
     resources("served", now.served, before.served, after.served);
     resources("reset", now.reset, before.reset, after.reset);
+    resources("ended", now.ended, before.ended, after.ended);
+    resources("apart", now.apart, before.apart, after.apart);
+    resources("twice", now.twice, before.twice, after.twice);
     REQUIRE(now.many >= std::min(before.many, after.many));
     REQUIRE(now.many <= std::max(before.many, after.many));
 }
 
 /// Takes all that is idle, in one go, and gives it back.
 template <class T>
-void require_all_lent(lagoon::Pool<T>& pool) {
+void require_all_lent(lagoon::Pool<T>& pool, Generations& generations) {
     const auto idle = pool.idle();
     std::vector<Lease<T>> all;
     while (auto lease = pool.try_acquire()) all.push_back(std::move(lease));
     REQUIRE(all.size() == (pool.closed() ? 0 : idle));
+    for (const auto& lease : all) generations.look(pool, lease);
+    generations.look(pool);
     all.clear();
     // A dead waiter's mark is a hint: it goes when somebody has given back.
     if (idle > 0) {
@@ -307,14 +326,13 @@ void require_all_lent(lagoon::Pool<T>& pool) {
 }
 
 /// The next one can do everything; leaves the desk clean.
-inline void require_usable(const Arena<Desk>& desk) {
-    require_all_lent(desk->pool);
-    require_all_lent(desk->served);
-    require_all_lent(desk->reset);
-    require_all_lent(desk->many);
-    REQUIRE(desk->lock.try_lock());
-    desk->lock.mark_clean();
-    desk->lock.unlock();
+inline void require_usable(const Arena<Desk>& desk, Generations& generations) {
+    each_pool(desk, [&](auto& pool) { require_all_lent(pool, generations); });
+    for (lagoon::Lock* lock : {&desk->lock, &desk->strict}) {
+        REQUIRE(lock->try_lock());
+        lock->mark_clean();
+        lock->unlock();
+    }
     desk->wide.store(Wide{});
     REQUIRE(desk->wide.load() == Wide{});
     desk->text.store(Text{"usable"});

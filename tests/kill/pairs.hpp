@@ -81,10 +81,11 @@ private:
             for (const bool both : {false, true}) {
                 start();
                 (void)bring_to(*a_, first_, point, nullptr);
-                (void)bring_to(*b_, second_, other, nullptr);
+                bring_second_to(other);
                 INFO(scene_.name << ": the first one halted at " << point << " before "
                                  << name_of(a_->next_instruction()) << ", the second one killed at "
-                                 << other << " before " << name_of(b_->next_instruction())
+                                 << other << (b_->asleep() ? " asleep" : " before ")
+                                 << name_of(b_->next_instruction())
                                  << (both ? ", then the first one" : ""));
                 (void)b_->kill();
                 if (!both) scene_.let_end(*a_);
@@ -93,6 +94,16 @@ private:
                 ++pairs_;
             }
         }
+    }
+
+    /// What it comes to wait for may be the first one's, which is halted: then it is killed as it
+    /// waits.
+    void bring_second_to(std::uint64_t point) {
+        constexpr int looks = 20;  // two milliseconds apart
+        int asleep = 0;
+        bool enough = false;
+        (void)bring_to(
+            *b_, second_, point, [&] { enough = ++asleep >= looks; }, &enough);
     }
 
     const PairScene& scene_;

@@ -188,16 +188,18 @@ inline std::string name_of(std::uintptr_t address) {
     return text;
 }
 
-/// Brings a process that was just started to a point of the recorded run, or to the end.
+/// Brings a process that was just started to a point of the recorded run, or to the end; or leaves
+/// it asleep on the way once `enough` says so.
 inline Stop bring_to(Stepper& process, const Recording& recording, std::uint64_t point,
-                     const rig::WhenBlocked& blocked) {
+                     const rig::WhenBlocked& blocked, const bool* enough = nullptr) {
     const std::uint64_t steps = recording.first + point;
     const std::uint64_t landmark = recording.landmarks[steps];
     if (landmark > 0) {
-        process.run_to(recording.at[landmark], recording.arrivals[landmark], blocked);
+        process.run_to(recording.at[landmark], recording.arrivals[landmark], blocked, enough);
     }
     for (std::uint64_t i = landmark; i < steps && process.state() == Stop::halted; ++i) {
-        process.step(blocked);
+        if (process.asleep()) break;
+        process.step_or_sleep(blocked, enough);
     }
     return process.state();
 }

@@ -70,6 +70,8 @@ public:
     /// Stops so far.
     [[nodiscard]] std::uint64_t stops() const { return stops_; }
     [[nodiscard]] const support::Ended& end() const { return end_; }
+    /// Left in a sleep: it has not stopped since it was last set going.
+    [[nodiscard]] bool asleep() const { return asleep_; }
     /// False before the operation's first instruction and after its last one.
     [[nodiscard]] bool running() const { return *running_; }
 
@@ -88,18 +90,19 @@ public:
     }
     /// On until the instruction at `address` is the next one, for the `arrivals`-th time. By a
     /// breakpoint of the CPU, which concerns this thread only; step by step where there is none.
+    /// Leaves the operation in a sleep once `enough` says so.
     Stop run_to(std::uintptr_t address, std::uint64_t arrivals,
-                const WhenBlocked& when_blocked = nullptr) {
+                const WhenBlocked& when_blocked = nullptr, const bool* enough = nullptr) {
         std::uintptr_t before = next_instruction();
         if (before == address) step(when_blocked);  // or the breakpoint would be hit on the spot
         const bool fast = set_breakpoint(address);
-        while (arrivals > 0 && state_ == Stop::halted) {
-            go(fast ? PTRACE_CONT : PTRACE_SINGLESTEP, when_blocked);
+        while (arrivals > 0 && state_ == Stop::halted && !asleep_) {
+            go(fast ? PTRACE_CONT : PTRACE_SINGLESTEP, when_blocked, enough);
             const std::uintptr_t now = next_instruction();
             if (now == address && (fast || now != before)) --arrivals;
             before = now;
         }
-        if (fast) set_breakpoint(0);
+        if (fast && !asleep_) set_breakpoint(0);
         return state_;
     }
     /// On without a stop, until it sleeps in the kernel for longer than a moment, or is over.
@@ -315,7 +318,7 @@ private:
     pid_t thread_ = 0;
     int status_ = 0;
     Stop state_ = Stop::halted;
-    bool asleep_ = false;  // left alone in a sleep: it has not stopped since it was last set going
+    bool asleep_ = false;
     std::uint64_t stops_ = 0;
     support::Ended end_;
 };

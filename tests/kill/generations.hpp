@@ -1,0 +1,108 @@
+// generations.hpp: the generation in a slot's word counts every change of it. Whoever looks at the
+// words now and then, across kills and repairs, can tell: between two looks it has grown by at
+// least as many steps as lead from the one state to the other, and no two leases of a slot have
+// the same one.
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+#include <map>
+#include <utility>
+
+#include "kill/desk.hpp"
+
+namespace rig {
+
+using support::SlotState;
+
+/// The steps that a slot's word can make (runtime/DESIGN.md), and how many it takes, at least.
+class Steps {
+public:
+    Steps() {
+        using enum SlotState;
+        for (auto& row : least_) row.fill(unreachable);
+        const auto from = [&](SlotState a, std::initializer_list<SlotState> all) {
+            for (const SlotState b : all) at(a, b) = 1;
+        };
+        from(empty, {building});
+        from(building, {held, free, empty, closing, dirty});
+        from(free, {held, closing, dirty});
+        from(held, {free, closing, dirty});
+        from(dirty, {free, checking, closing, quarantined, dirty});
+        from(checking, {free, dirty});
+        from(closing, {empty, dirty});
+        from(quarantined, {closing, dirty});
+        for (std::size_t via = 0; via < states; ++via) {
+            for (std::size_t a = 0; a < states; ++a) {
+                for (std::size_t b = 0; b < states; ++b) {
+                    least_[a][b] = std::min(least_[a][b], least_[a][via] + least_[via][b]);
+                }
+            }
+        }
+    }
+    [[nodiscard]] std::uint64_t between(SlotState a, SlotState b) const {
+        return least_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)];
+    }
+
+private:
+    static constexpr std::size_t states = 16;
+    static constexpr std::uint64_t unreachable = 1000;
+    std::uint64_t& at(SlotState a, SlotState b) {
+        return least_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)];
+    }
+    std::array<std::array<std::uint64_t, states>, states> least_{};
+};
+
+class Generations {
+public:
+    /// Another arena.
+    void forget() { slots_.clear(); }
+
+    /// At every slot's word.
+    template <class T>
+    void look(lagoon::Pool<T>& pool) {
+        for (std::uint64_t i = 0; i < pool.capacity(); ++i) {
+            Seen& seen = slots_[{&pool, i}];
+            const std::uint64_t now = support::truth_of(pool, i);
+            if (now == seen.word) continue;
+            INFO("slot " << i << " of a pool of " << pool.capacity() << " was " << std::hex
+                         << seen.word << ", is " << now);
+            require_counted(seen.word, now);
+            seen.word = now;
+        }
+    }
+    /// At a lease that was taken just now.
+    template <class T>
+    void look(lagoon::Pool<T>& pool, const Lease<T>& lease) {
+        Seen& seen = slots_[{&pool, lease.index()}];
+        const auto generation =
+            lagoon::detail::word::generation(support::truth_of(pool, lease.index()));
+        INFO("a lease of slot " << lease.index() << " of a pool of " << pool.capacity());
+        REQUIRE(generation > seen.leased);
+        seen.leased = generation;
+    }
+
+private:
+    struct Seen {
+        std::uint64_t word = 0;    // as it was at the last look
+        std::uint64_t leased = 0;  // of the last lease
+    };
+
+    static void require_counted(std::uint64_t before, std::uint64_t now) {
+        namespace word = lagoon::detail::word;
+        static const Steps steps;
+        if (word::same_generation(before, now)) {
+            // A thread's end hands over what it owns; mark_clean() is the holder's.
+            REQUIRE(word::names_owner(before));
+            REQUIRE(((before ^ now) & ~(word::owner_mask | word::recovered_bit)) == 0);
+            return;
+        }
+        REQUIRE(word::generation(now) > word::generation(before));
+        REQUIRE(word::generation(now) - word::generation(before) >=
+                steps.between(word::state(before), word::state(now)));
+    }
+
+    std::map<std::pair<const void*, std::uint64_t>, Seen> slots_;
+};
+
+}  // namespace rig

@@ -34,8 +34,11 @@ private:
         if (served[0]->id != 11) std::swap(served[0], served[1]);
         actor.leases.push_back(std::move(served[0]));
         served[1].give_back();
+        for (auto* pool : {&desk.ended, &desk.apart, &desk.twice}) {
+            actor.leases.push_back(pool->acquire());
+        }
         actor.many.push_back(desk.many.acquire());
-        if (!desk.lock.try_lock()) std::abort();
+        if (!desk.lock.try_lock() || !desk.strict.try_lock()) std::abort();
         const auto stay = [&](int step) {
             flag_.raise(step);
             for (;;) ::pause();

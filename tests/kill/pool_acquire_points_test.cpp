@@ -33,21 +33,6 @@ void give_all_back(Stage& stage) {
 }
 void give_one_back(Stage& stage) { stage.give_one_back(); }
 
-/// The process uses its shared lane: others of its threads have all there are.
-void share_a_lane(Actor& actor) {
-    const support::Flag all;
-    for (int i = 1; i <= 8; ++i) {
-        actor.threads.emplace_back([&, i] {
-            (void)actor.desk->pool.try_acquire();
-            all.raise(i);
-            for (;;) ::pause();
-        });
-        all.wait(i);
-    }
-    (void)actor.desk->pool.try_acquire();
-    if (!lagoon::detail::lane_of(&actor.desk->pool).shared) std::abort();
-}
-
 }  // namespace
 
 TEST_CASE("kill: at the instructions of try_acquire", "[kill][process]") {
@@ -101,7 +86,7 @@ TEST_CASE("kill: at the instructions of try_acquire", "[kill][process]") {
              },
          .fresh = true},
         {.name = "try_acquire by the process's shared lane",
-         .prepare = share_a_lane,
+         .prepare = rig::share_a_lane,
          .run = try_to_take},
         {.name = "try_acquire, first use by a thread", .prepare = cold, .run = try_to_take},
         {.name = "try_acquire, first use by a second thread",
@@ -145,22 +130,14 @@ TEST_CASE("kill: at the instructions of a wait for a resource", "[kill][process]
          .run = [](Actor& a) { a.leases.push_back(a.desk->pool.acquire_for(a.patience)); },
          .set = take_all},
         {.name = "acquire, cancelled while it waits",
-         .prepare =
-             [](Actor& a) {
-                 rig::warm(a);
-                 a.threads.emplace_back([&a] {
-                     a.flag.wait();
-                     a.stop.request_stop();
-                     for (;;) ::pause();
-                 });
-             },
+         .prepare = rig::stop_by_flag,
          .run = [](Actor& a) { a.leases.push_back(a.desk->pool.acquire(a.stop.get_token())); },
          .set =
              [](Stage& s) {
-                 s.flag.raise(0);
+                 rig::lower_flag(s);
                  s.take_all();
              },
-         .blocked = [](Stage& s) { s.flag.raise(); }},
+         .blocked = rig::raise_flag},
         {.name = "acquire, closed while it waits",
          .run = take_waiting,
          .set = take_all,
@@ -172,7 +149,7 @@ TEST_CASE("kill: at the instructions of a wait for a resource", "[kill][process]
              },
          .fresh = true},
         {.name = "acquire after a wait by the process's shared lane",
-         .prepare = share_a_lane,
+         .prepare = rig::share_a_lane,
          .run = take_waiting,
          .ready = take_all,
          .blocked = give_one_back},

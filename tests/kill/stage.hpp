@@ -24,6 +24,32 @@ inline void warm(Actor& actor) { (void)actor.desk->pool.try_acquire(); }
 /// No lane, and no memory of the pool.
 inline void cold(Actor&) {}
 
+/// The process uses its shared lane: others of its threads have all there are.
+inline void share_a_lane(Actor& actor) {
+    const support::Flag all;
+    for (int i = 1; i <= 8; ++i) {
+        actor.threads.emplace_back([&, i] {
+            (void)actor.desk->pool.try_acquire();
+            all.raise(i);
+            for (;;) ::pause();
+        });
+        all.wait(i);
+    }
+    (void)actor.desk->pool.try_acquire();
+    if (!lagoon::detail::lane_of(&actor.desk->pool).shared) std::abort();
+}
+/// A thread of the process asks for a stop once the test raises the flag.
+inline void stop_by_flag(Actor& actor) {
+    warm(actor);
+    actor.threads.emplace_back([&actor] {
+        actor.flag.wait();
+        actor.stop.request_stop();
+        for (;;) ::pause();
+    });
+}
+void lower_flag(Stage& stage);
+void raise_flag(Stage& stage);
+
 struct Operation {
     const char* name = "";
     /// In the process, before its first step. Without it the process has a lane and knows the pool.
@@ -292,6 +318,9 @@ private:
     Generations generations_;
     std::unique_ptr<Waiter> waiter_;
 };
+
+inline void lower_flag(Stage& stage) { stage.flag.raise(0); }
+inline void raise_flag(Stage& stage) { stage.flag.raise(); }
 
 /// One table of operations: each swept.
 inline void sweep_all(const std::vector<Operation>& operations, std::uint64_t most_others = 60) {

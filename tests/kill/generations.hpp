@@ -53,6 +53,11 @@ private:
     std::array<std::array<std::uint64_t, states>, states> least_{};
 };
 
+inline const Steps& steps() {
+    static const Steps all;
+    return all;
+}
+
 class Generations {
 public:
     /// Another arena.
@@ -90,7 +95,6 @@ private:
 
     static void require_counted(std::uint64_t before, std::uint64_t now) {
         namespace word = lagoon::detail::word;
-        static const Steps steps;
         if (word::same_generation(before, now)) {
             // A thread's end hands over what it owns; mark_clean() is the holder's.
             REQUIRE(word::names_owner(before));
@@ -99,7 +103,7 @@ private:
         }
         REQUIRE(word::generation(now) > word::generation(before));
         REQUIRE(word::generation(now) - word::generation(before) >=
-                steps.between(word::state(before), word::state(now)));
+                steps().between(word::state(before), word::state(now)));
     }
 
     std::map<std::pair<const void*, std::uint64_t>, Seen> slots_;

@@ -154,6 +154,10 @@ private:
                 }
                 continue;
             }
+            // By way of DIRTY, and each step counts: a late release must not fit again.
+            REQUIRE(word::generation(now) >=
+                    word::generation(seen.truth) + 1 +
+                        steps().between(SlotState::dirty, word::state(now)));
             switch (word::state(seen.truth)) {
                 case SlotState::held: {
                     // Once, also when a repairer died between the count and the word.

@@ -27,10 +27,10 @@ public:
         from(empty, {building});
         from(building, {held, free, empty, closing, dirty});
         from(free, {held, closing, dirty});
-        from(held, {free, closing, dirty});
+        from(held, {free, closing, dirty, quarantined});
         from(dirty, {free, checking, closing, quarantined, dirty});
-        from(checking, {free, dirty});
-        from(closing, {empty, dirty});
+        from(checking, {free, dirty, quarantined});
+        from(closing, {empty, dirty, quarantined});
         from(quarantined, {closing, dirty});
         for (std::size_t via = 0; via < states; ++via) {
             for (std::size_t a = 0; a < states; ++a) {

@@ -215,7 +215,7 @@ public:
         std::set<std::uint64_t> lost;
         dead.add_lost(lost);
         if (dead_earlier) {
-            dead_earlier->require_settled();
+            dead_earlier->require_settled(&dead);
             dead_earlier->add_lost(lost);
         }
         dead_earlier.reset();

@@ -1,8 +1,8 @@
 // damage.cpp: which parts of a file are hit, and how.
 //
 // A script: one byte of options, one byte that says how many edits, the edits, and what is left is
-// for whoever then uses the file. An edit: whether it is of a word or of an extent, the part and
-// the word in it, the new value.
+// for whoever then uses the file. An edit: whether it is of a word, of a known number or of an
+// extent, the part and the word in it, the new value.
 #include "damage.hpp"
 
 #include <unistd.h>
@@ -73,6 +73,63 @@ void Damage::set_up() {
         parts_.push_back({entry->storage_offset, entry->storage_bytes});
         if (pool) parts_.push_back({entry->storage_offset, sizeof(lagoon::detail::PoolBody)});
     }
+    collect_fields();
+}
+
+void Damage::collect_fields() {
+    using lagoon::detail::PoolBody;
+    const auto& header = *reinterpret_cast<const ArenaHeader*>(sound_.data());
+    const auto words = [&](std::uint64_t from, std::uint64_t to) {
+        for (; from < to; from += 8) fields_.push_back({from, 8});
+    };
+    words(offsetof(ArenaHeader, header_bytes), offsetof(ArenaHeader, id));
+    for (auto at = offsetof(ArenaHeader, flags); at < offsetof(ArenaHeader, members_offset);
+         at += 4) {
+        fields_.push_back({at, 4});
+    }
+    words(offsetof(ArenaHeader, members_offset), offsetof(ArenaHeader, created_realtime_ns));
+    for (std::uint32_t i = 0; i < header.directory_count; ++i) {
+        const std::uint64_t at = header.directory_offset + i * sizeof(DirectoryEntry);
+        const auto& entry = *reinterpret_cast<const DirectoryEntry*>(&sound_[at]);
+        fields_.push_back({at + offsetof(DirectoryEntry, kind), 4});
+        fields_.push_back({at + offsetof(DirectoryEntry, element_align), 4});
+        words(at + offsetof(DirectoryEntry, element_bytes),
+              at + offsetof(DirectoryEntry, element_shape));
+        words(at + offsetof(DirectoryEntry, object_offset), at + sizeof(DirectoryEntry));
+        const std::uint64_t object = header.root_offset + entry.object_offset;
+        const bool pool = entry.kind == static_cast<std::uint32_t>(lagoon::detail::Kind::pool);
+        if (entry.storage_bytes != 0) words(object, object + (pool ? 32 : 16));
+        if (pool) words(entry.storage_offset, entry.storage_offset + offsetof(PoolBody, on_death));
+    }
+}
+
+std::uint64_t Damage::read_field(const std::string& bytes, const Field& field) const {
+    std::uint64_t number = 0;
+    if (field.offset + field.bytes <= bytes.size()) {
+        std::memcpy(&number, &bytes[field.offset], field.bytes);  // little-endian
+    }
+    return number;
+}
+
+void Damage::edit_field(Input& input, std::string& bytes) const {
+    const Field& field = fields_[input.below(fields_.size())];
+    const std::uint64_t before = read_field(bytes, field);
+    const std::uint8_t how = input.take();
+    const std::uint64_t other = read_field(sound_, fields_[input.below(fields_.size())]);
+    std::uint64_t number = 0;
+    switch (how % 8) {
+        case 0: number = other; break;
+        case 1: number = other + 1; break;
+        case 2: number = other - 1; break;
+        case 3: number = before + other; break;
+        case 4: number = before - other; break;
+        case 5: number = before + (std::uint64_t{8} << how / 8 % 16); break;
+        case 6: number = before - (std::uint64_t{8} << how / 8 % 16); break;
+        default: number = input.word(before);
+    }
+    if (field.offset + field.bytes <= bytes.size()) {
+        std::memcpy(&bytes[field.offset], &number, field.bytes);
+    }
 }
 
 void Damage::edit_extent(Input& input, std::string& bytes) const {
@@ -94,7 +151,9 @@ void Damage::edit_extent(Input& input, std::string& bytes) const {
 }
 
 void Damage::edit(Input& input, std::string& bytes) const {
-    if (input.below(16) == 15) return edit_extent(input, bytes);
+    const std::uint64_t what = input.below(16);
+    if (what == 15) return edit_extent(input, bytes);
+    if (what >= 8) return edit_field(input, bytes);
     const Part& part = parts_[input.below(parts_.size())];
     std::uint64_t word = 0;
     const std::uint64_t at = part.offset + 8 * input.below(part.bytes / 8);
@@ -104,7 +163,7 @@ void Damage::edit(Input& input, std::string& bytes) const {
     std::memcpy(&bytes[at], &word, sizeof word);
 }
 
-void Damage::write_file(Input& input) const {
+void Damage::write_file(Input& input) {
     std::string bytes = sound_;
     const std::uint8_t options = input.take();
     const std::uint64_t edits = input.below(most_edits + 1);
@@ -118,13 +177,54 @@ void Damage::write_file(Input& input) const {
     }
     if ((options & option_checksum) != 0) renew_checksum(bytes);
     std::ofstream{path_, std::ios::binary} << bytes;
+    written_ = std::move(bytes);
+}
+
+void Damage::require_disjoint() const {
+    using lagoon::detail::Kind;
+    ArenaHeader header;
+    std::memcpy(static_cast<void*>(&header), written_.data(), sizeof header);
+    std::vector<Part> parts{
+        {0, lagoon::detail::page_bytes},
+        {header.members_offset, header.max_members * sizeof(lagoon::detail::MemberEntry)},
+        {header.lanes_offset,
+         (header.max_lanes - header.max_members) * sizeof(lagoon::detail::LaneEntry)},
+        {header.directory_offset, header.directory_count * sizeof(DirectoryEntry)},
+        {header.root_offset, header.root_bytes}};
+    std::vector<Part> objects;
+    for (std::uint32_t i = 0; i < header.directory_count; ++i) {
+        DirectoryEntry entry;
+        std::memcpy(&entry, &written_[header.directory_offset + i * sizeof entry], sizeof entry);
+        objects.push_back({header.root_offset + entry.object_offset, entry.object_bytes});
+        // Counters share the lines of their stripes.
+        if (entry.kind == static_cast<std::uint32_t>(Kind::sharded_counter)) continue;
+        if (entry.storage_bytes != 0) parts.push_back({entry.storage_offset, entry.storage_bytes});
+    }
+    for (auto* all : {&parts, &objects}) {
+        std::sort(all->begin(), all->end(),
+                  [](const Part& a, const Part& b) { return a.offset < b.offset; });
+        std::uint64_t end = 0;
+        for (const Part& part : *all) {
+            if (part.offset < end || part.bytes > written_.size() ||
+                part.offset > written_.size() - part.bytes) {
+                std::abort();
+            }
+            end = part.offset + part.bytes;
+        }
+    }
 }
 
 void Damage::remove_file() const { ::unlink(path_.c_str()); }
 
-std::vector<Bytes> damage_seeds(std::size_t parts) {
+std::vector<Bytes> damage_seeds(const Damage& damage) {
     std::vector<Bytes> all;
-    for (std::size_t part = 0; part < parts; ++part) {
+    for (std::size_t field = 0; field < damage.fields(); ++field) {
+        // Through the checksum: one edit of a known number.
+        const auto how = static_cast<std::uint8_t>(field % 7);
+        all.push_back({option_checksum, 1, 8, static_cast<std::uint8_t>(field), how,
+                       static_cast<std::uint8_t>(field * 5 + how), how, 6, 1, 2, 3, 4, 5});
+    }
+    for (std::size_t part = 0; part < damage.parts(); ++part) {
         for (std::uint8_t use = 0; use < 8; ++use) {
             // Options; one edit: of a word, part, word, a flipped bit; then what is done with the
             // file.

@@ -68,8 +68,7 @@ int main(int argc, char** argv) {
         }
         return 0;
     }
-    for (auto& input : fuzz::regressions()) try_input(std::move(input));
-    const auto seeds = fuzz::seeds();
+    const auto seeds = fuzz::corpus();
     for (const auto& seed : seeds) try_input(seed);
     std::mt19937_64 random{number("LAGOON_FUZZ_SEED", 1)};
     const std::uint64_t runs = number("LAGOON_FUZZ_RUNS", 2000);

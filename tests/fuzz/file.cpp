@@ -41,10 +41,17 @@ void use(const lagoon::Arena<Desk>& arena, Input& input) {
 
 void open_and_use(Input& input) {
     const std::string& name = damage.name();
-    switch (input.below(8)) {
+    const std::uint64_t how = input.below(8);
+    switch (how) {
         case 0:
-        case 1: look(lagoon::ArenaView::open(name)); break;
-        case 2: look(lagoon::ArenaView::open(name, {.writable = true, .keeper = false})); break;
+        case 1:
+        case 2: {
+            const auto view =
+                lagoon::ArenaView::open(name, {.writable = how == 2, .keeper = false});
+            damage.require_disjoint();
+            look(view);
+            break;
+        }
         case 3: (void)lagoon::reap(name, {.keeper = false}); break;
         case 4: (void)lagoon::list_arenas(); break;
         case 5:
@@ -52,7 +59,12 @@ void open_and_use(Input& input) {
                     name, {.max_processes = processes, .max_threads = threads, .keeper = false}),
                 input);
             break;
-        default: use(lagoon::Arena<Desk>::open(name, lagoon::OpenOptions{.keeper = false}), input);
+        default: {
+            const auto arena =
+                lagoon::Arena<Desk>::open(name, lagoon::OpenOptions{.keeper = false});
+            damage.require_disjoint();
+            use(arena, input);
+        }
     }
 }
 
@@ -73,6 +85,6 @@ bool run(const std::uint8_t* bytes, std::size_t size) {
     return opened;
 }
 
-std::vector<Bytes> seeds() { return damage_seeds(damage.parts()); }
+std::vector<Bytes> seeds() { return damage_seeds(damage); }
 
 }  // namespace fuzz

@@ -18,6 +18,7 @@ namespace {
 
 std::uint64_t inputs = 0;
 std::uint64_t deep = 0;
+Edges edges;
 
 /// No contract is broken by a harness, so damage has made one look broken.
 void fail(const char* message) noexcept {
@@ -26,15 +27,20 @@ void fail(const char* message) noexcept {
 }
 
 void tell() {
-    ::dprintf(reports, "fuzz %s: %llu inputs, %llu of them past the checks at the gate\n", subject,
-              static_cast<unsigned long long>(inputs), static_cast<unsigned long long>(deep));
+    std::string line = std::string{"fuzz "} + subject + ": " + std::to_string(inputs) +
+                       " inputs, " + std::to_string(deep) + " of them past the checks at the gate";
+    if (edges.all != 0) {
+        line += "; " + std::to_string(edges.taken) + " of " + std::to_string(edges.all) +
+                " edges taken";
+    }
+    ::dprintf(reports, "%s\n", line.c_str());
     if (deep == 0) ::_exit(1);
 }
 
 }  // namespace
 
-std::vector<Bytes> regressions() {
-    const std::string path = std::string{LAGOON_FUZZ_CORPUS} + "/" + subject + ".txt";
+std::vector<Bytes> kept_inputs(const std::string& file) {
+    const std::string path = std::string{LAGOON_FUZZ_CORPUS} + "/" + file;
     std::ifstream lines{path};
     if (!lines) {
         std::perror(path.c_str());
@@ -52,6 +58,15 @@ std::vector<Bytes> regressions() {
     return all;
 }
 
+std::vector<Bytes> corpus() {
+    std::vector<Bytes> all = kept_inputs(std::string{subject} + ".txt");
+    for (auto& input : kept_inputs(std::string{subject} + "-seeds.txt")) {
+        all.push_back(std::move(input));
+    }
+    for (auto& input : seeds()) all.push_back(std::move(input));
+    return all;
+}
+
 void begin() {
     reports = ::dup(STDERR_FILENO);
     lagoon::set_contract_handler(&fail);
@@ -61,6 +76,7 @@ void begin() {
 void run_counted(const std::uint8_t* bytes, std::size_t size) {
     if (inputs++ == 0) std::atexit(&tell);
     if (run(bytes, size)) ++deep;
+    edges = count_edges();
 }
 
 }  // namespace fuzz

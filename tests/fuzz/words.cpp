@@ -148,6 +148,60 @@ void damage_slot(const Stage& stage, Input& input) {
     std::memcpy(at, &word, sizeof word);
 }
 
+/// A word of a pool's trees, of any level: bits past the last slot or word, or all, or one.
+void damage_hints(const Stage& stage, Input& input) {
+    PoolBody& body = *stage.pools[input.below(stage.pools.size())];
+    const std::uint64_t tree = input.below(3);
+    // The upper levels are few words behind many leaves: half of the choices are among them.
+    const std::uint64_t from_end = input.below(2) == 0 ? 1 + input.below(4) : 0;
+    const std::uint64_t in_tree = from_end != 0
+                                      ? body.hint_words - std::min(from_end, body.hint_words)
+                                      : input.below(body.hint_words);
+    auto* at = reinterpret_cast<std::byte*>(&body) + body.hints_at +
+               8 * (tree * body.hint_words + in_tree);
+    std::uint64_t word = 0;
+    std::memcpy(&word, at, sizeof word);
+    switch (input.below(4)) {
+        case 0: word = ~std::uint64_t{0}; break;
+        case 1: word = std::uint64_t{1} << input.below(64); break;
+        case 2: word |= std::uint64_t{1} << 63 >> input.below(8); break;
+        default: word = input.word(word);
+    }
+    std::memcpy(at, &word, sizeof word);
+}
+
+/// The tree's words as they are now, where an access past their end faults: in the arena something
+/// else lies there, so that a search that leaves its tree would not be seen to.
+void walk_tree(const Stage& stage, Input& input) {
+    static std::byte* const end = [] {
+        constexpr std::size_t size = 16 * page_bytes;
+        void* pages =
+            ::mmap(nullptr, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED) std::abort();
+        auto* middle = static_cast<std::byte*>(pages) + size;
+        if (::mprotect(middle, size, PROT_NONE) != 0) std::abort();
+        return middle;
+    }();
+    PoolBody& body = *stage.pools[input.below(stage.pools.size())];
+    const std::uint64_t bytes = body.hint_words * sizeof(std::uint64_t);
+    const auto* words = reinterpret_cast<const std::byte*>(&body) + body.hints_at;
+    std::memcpy(end - bytes, words + input.below(3) * bytes, bytes);
+    HintTree tree{reinterpret_cast<Atomic<std::uint64_t>*>(end - bytes), body.capacity};
+    const std::uint64_t leaves = (body.capacity + 63) / 64;
+    std::uint64_t found = 0;
+    for (std::uint64_t leaf = tree.next_leaf(input.below(leaves)); leaf != no_index;
+         leaf = tree.next_leaf(leaf + 1)) {
+        if (leaf >= leaves || ++found > leaves) std::abort();
+        tree.clear(leaf, input.word(0));
+    }
+    const std::uint64_t index = input.below(body.capacity);
+    tree.set(index);
+    if (!tree.test(index)) std::abort();
+    tree.restore(index);
+    if (tree.next_leaf(index / 64) != index / 64) std::abort();
+    if (tree.next_leaf_surely(index / 64) != index / 64) std::abort();
+}
+
 /// A wide value claimed, a lock locked, or a pool gathered for, in the name of some lane.
 void damage_owner(const Stage& stage, Input& input) {
     Desk& desk = *stage.arena;
@@ -195,10 +249,11 @@ bool run(const std::uint8_t* bytes, std::size_t size) {
         Held held;
         for (int i = 0; i < most_steps && !input.empty(); ++i) {
             switch (input.below(8)) {
-                case 0:
-                case 1: damage(stage, input); break;
+                case 0: damage(stage, input); break;
+                case 1: damage_hints(stage, input); break;
                 case 2: damage_slot(stage, input); break;
                 case 3: damage_owner(stage, input); break;
+                case 4: walk_tree(stage, input); break;
                 default: operate(stage.arena, held, input, &waits); operated = true;
             }
         }
@@ -209,13 +264,13 @@ bool run(const std::uint8_t* bytes, std::size_t size) {
 
 std::vector<Bytes> seeds() {
     std::vector<Bytes> all;
-    for (std::uint8_t damaged = 0; damaged < 4; ++damaged) {
+    for (std::uint8_t damaged = 0; damaged < 5; ++damaged) {
         for (std::uint8_t operation = 0; operation < 16; ++operation) {
             Bytes script{static_cast<std::uint8_t>(operation)};
             for (std::uint8_t n = 0; n < 6; ++n) {
                 const std::uint8_t step[] = {damaged, static_cast<std::uint8_t>(n * 7 + operation),
                                              n,       2,
-                                             n,       4,
+                                             n,       5,
                                              0,       operation,
                                              n,       static_cast<std::uint8_t>(n + 1)};
                 script.insert(script.end(), std::begin(step), std::end(step));

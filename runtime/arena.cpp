@@ -87,9 +87,10 @@ void require_same_struct(const Request& request, const Construction& scratch,
     }
 }
 
-/// A scoped arena that nobody is left in: it goes instead of being opened.
+/// Shut down, or a scoped arena that nobody is left in: it goes instead of being opened.
 bool is_stale(int fd, const std::byte* base) {
     const auto& header = *reinterpret_cast<const ArenaHeader*>(base);
+    if (is_shut_down(header)) return true;
     const auto* members = reinterpret_cast<const MemberEntry*>(base + header.members_offset);
     return (header.flags & flag_scoped) != 0 && life_of(fd, header, members) == Life::nobody;
 }
@@ -112,10 +113,6 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
         }
         if (scratch != nullptr) require_same_struct(request, *scratch, file.base);
         const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
-        // Q2 acquire load <- Q1.
-        if (header.state.load(std::memory_order_acquire) != 0) {
-            throw Error{Errc::closed, request.what + " was shut down"};
-        }
         if (Attachment* known = find_attachment(os::file_of(fd.get()), header.id)) {
             // B7 acquire load <- B6: a forked child that is no member yet chooses for itself.
             if (known->member_state.load(std::memory_order_acquire) == 0) {
@@ -255,11 +252,13 @@ Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patienc
             act(*reinterpret_cast<PoolObject*>(object));
         });
     };
+    // The state comes first: killed behind it, whoever repairs after us closes the pools, and
+    // whoever comes by the name removes it.
+    // Q1 release store -> Q2, E4.
+    attachment->header->state.store(1, std::memory_order_release);
     // Everything is closed and everybody told before anything is waited for: who has to give back
     // here may be waiting there.
     each_pool([](PoolObject& pool) { pool_close(pool); });
-    // Q1 release store -> Q2, E4.
-    attachment->header->state.store(1, std::memory_order_release);
     (void)repair_the_dead(*attachment);
     attachment->for_each(Kind::lock, [](const DirectoryEntry&, std::byte* object) {
         wake_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object));

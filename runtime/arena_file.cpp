@@ -366,8 +366,9 @@ bool remove_name_gated(const std::string& path, int fd, bool whoever_is_there,
         const MappedFile file = map_arena_file(fd, false, what);
         const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
         const auto* members = reinterpret_cast<MemberEntry*>(file.base + header.members_offset);
-        const bool in_use = (header.flags & flag_scoped) == 0 ||
-                            life_of(fd, header, members, except) != Life::nobody;
+        const bool in_use =
+            !is_shut_down(header) && ((header.flags & flag_scoped) == 0 ||
+                                      life_of(fd, header, members, except) != Life::nobody);
         ::munmap(file.base, file.bytes);
         if (in_use) return false;
     }

@@ -63,7 +63,8 @@ enum class Life {
                            std::uint32_t except = ~std::uint32_t{0});
 
 /// Removes the name if, under the exclusive gate, it still leads to this file and (unless
-/// `whoever_is_there`) the file is a scoped arena without a living member, `except` not counted.
+/// `whoever_is_there`) the file is an arena that was shut down, or a scoped one without a living
+/// member, `except` not counted.
 /// True when the name is gone.
 bool remove_name(const std::string& path, int fd, bool whoever_is_there, const std::string& what,
                  std::uint32_t except = ~std::uint32_t{0});
@@ -72,7 +73,8 @@ bool remove_name(const std::string& path, int fd, bool whoever_is_there, const s
 bool remove_name_gated(const std::string& path, int fd, bool whoever_is_there,
                        const std::string& what, std::uint32_t except);
 
-/// Removes the name if it leads to a scoped arena that nobody is left in. True when it did.
+/// Removes the name if it leads to an arena that was shut down, or to a scoped one that nobody is
+/// left in. True when it did.
 bool remove_if_stale(const std::string& path, std::int64_t owner, const std::string& what);
 
 /// Throws no_space when the memory cgroup of this process plainly cannot hold `bytes` more.

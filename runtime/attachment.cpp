@@ -72,8 +72,7 @@ void ensure_member(Attachment* attachment) {
     const ProcessLock lock;
     const ArenaHeader& header = *attachment->header;
     const bool named = os::file_at(attachment->path) == attachment->file;
-    // Q2 acquire load <- Q1.
-    if (header.state.load(std::memory_order_acquire) != 0 ||
+    if (is_shut_down(header) ||
         (!named && life_of(fd, header, &attachment->member_entry(0)) == Life::nobody)) {
         throw Error{Errc::closed, what +
                                       " has ended: its last member left or shut it down before "

@@ -22,6 +22,12 @@ namespace lagoon::inline v1::detail {
 
 struct PoolPrivate;
 
+/// Has `shut_down` begun?
+inline bool is_shut_down(const ArenaHeader& header) noexcept {
+    // Q2 acquire load <- Q1. kept: a flag alone.
+    return header.state.load(std::memory_order_acquire) != 0;
+}
+
 struct Attachment {
     std::string name;
     std::string directory;

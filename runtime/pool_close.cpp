@@ -35,12 +35,16 @@ std::uint64_t pool_clear(PoolObject& pool) {
     return emptied;
 }
 
+void mark_closed(PoolObject& pool) noexcept {
+    // O6 seq_cst store -> O5: before the demand, which sends every release the long way. kept: the
+    // heavy fence behind the demand orders it, too.
+    body_of(pool).closed.store(1, std::memory_order_seq_cst);
+}
+
 void pool_close(PoolObject& pool) {
     PoolBody& body = body_of(pool);
     (void)lane_of(&pool);
-    // O6 seq_cst store -> O5: before the demand, which sends every release the long way. kept: the
-    // heavy fence behind the demand orders it, too.
-    body.closed.store(1, std::memory_order_seq_cst);
+    mark_closed(pool);
     call_attention(body);
     pool_clear(pool);
     wake(body.event, everybody);

@@ -61,10 +61,14 @@ void DeadLanes::free_lanes() const noexcept {
 
 namespace {
 
-/// Every word that names one of the lanes.
+/// Every word that names one of the lanes. Whoever shuts the arena down may have died before it
+/// closed the pools.
 void repair_words(Attachment& attachment, const DeadLanes& dead, Reaped& done) noexcept {
+    const bool over = is_shut_down(*attachment.header);
     attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        repair_pool(*reinterpret_cast<PoolObject*>(object), dead, done);
+        auto& pool = *reinterpret_cast<PoolObject*>(object);
+        if (over) mark_closed(pool);
+        repair_pool(pool, dead, done);
     });
     attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
         if (repair_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), dead)) ++done.locks;

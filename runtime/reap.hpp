@@ -56,6 +56,8 @@ bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
 /// An exiting thread's lock becomes its process's.
 void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32_t to) noexcept;
 bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept;
+/// The first step of pool_close, and what of it cannot be left to repair_pool.
+void mark_closed(PoolObject& pool) noexcept;
 /// Waits until all of a closed pool is given back: ok, timed_out or cancelled.
 Outcome drain_pool(PoolObject& pool, const Patience& patience);
 

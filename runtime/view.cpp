@@ -108,10 +108,7 @@ ArenaView::~ArenaView() = default;
 std::string_view ArenaView::name() const noexcept { return state_->header().name.data(); }
 std::uint64_t ArenaView::bytes() const noexcept { return state_->bytes; }
 bool ArenaView::scoped() const noexcept { return (state_->header().flags & flag_scoped) != 0; }
-bool ArenaView::is_shut_down() const noexcept {
-    // Q2 acquire load <- Q1.
-    return state_->header().state.load(std::memory_order_acquire) != 0;
-}
+bool ArenaView::is_shut_down() const noexcept { return detail::is_shut_down(state_->header()); }
 std::uint32_t ArenaView::creator_pid() const noexcept { return state_->header().creator_pid; }
 std::uint64_t ArenaView::created_realtime_ns() const noexcept {
     return state_->header().created_realtime_ns;

@@ -132,6 +132,55 @@ TEST_CASE("kill: at every system call of shut_down", "[kill][process]") {
     print("shut_down", points);
 }
 
+TEST_CASE("kill: at every system call of shut_down beside a living member", "[kill][process]") {
+    const auto name = unique_name("ended");
+    const auto lifetime = GENERATE(Lifetime::scoped, Lifetime::persistent);
+    std::optional<Arena<Desk>> ours;
+    std::uint64_t half = 0;
+    std::uint64_t looks = 0;
+    const auto points = rig::kill_everywhere(
+        [&] { ours = Arena<Desk>::create(name, scene::small(lifetime)); },
+        [&] { return Arena<Desk>::open(name); }, [](Arena<Desk>& desk) { desk.shut_down(); },
+        [&](bool over) {
+            // As a member that the death wakes does it.
+            (void)ours->reap();
+            const bool named = exists(file_of(name));
+            const bool ended = ours->attached().header->state.load(std::memory_order_acquire) != 0;
+            if (over) REQUIRE((ended && !named));
+            if (ended && named) ++half;
+            REQUIRE((*ours)->pool.closed() == ended);
+            if (!ended) {
+                const auto desk = Arena<Desk>::open(name);
+                require_whole(desk);
+                require_unclaimed(desk, 0);
+            }
+            bool created = false;
+            switch (looks++ % 3) {
+                case 0: {
+                    const auto desk = Arena<Desk>::open_or_create(name, scene::small(lifetime));
+                    created = desk.created();
+                    break;
+                }
+                case 1:
+                    created = code_of([&] {
+                                  return Arena<Desk>::create(name, scene::small(lifetime));
+                              }) == Errc{};
+                    break;
+                default:
+                    created =
+                        code_of([&] { return Arena<Desk>::open(name); }) == Errc::no_such_arena;
+                    break;
+            }
+            REQUIRE(created == ended);
+            ours.reset();
+            (void)lagoon::remove(name);
+        });
+    print(lifetime == Lifetime::scoped ? "shut_down beside a living member"
+                                       : "shut_down beside a living member, persistent",
+          points);
+    REQUIRE(half > 0);
+}
+
 TEST_CASE("kill: at every system call of remove and reap", "[kill][process]") {
     const auto name = unique_name("remove");
     const auto persistent = rig::kill_everywhere(

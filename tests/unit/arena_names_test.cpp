@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <optional>
 #include <random>
 #include <runtime/arena_file.hpp>
 #include <runtime/attachment.hpp>
@@ -187,6 +188,56 @@ TEST_CASE("arena name: shut_down with drain waits for what is lent", "[arena][na
     ender.join();
     REQUIRE_FALSE(early);
     REQUIRE(arena->pool.stats().empty == 2);
+}
+
+TEST_CASE("arena name: while shut_down waits for what is lent the name is free for another one",
+          "[arena][names]") {
+    const auto name = unique_name("names");
+    const bool keep = GENERATE(false, true);
+    auto arena = Arena<Tally>::create(name, keep ? persistent : ArenaOptions{});
+    REQUIRE(arena->pool.add(1));
+    auto lease = arena->pool.acquire();
+    std::thread ender{[&] { arena.shut_down(lagoon::ShutDown::drain); }};
+    support::wait_until([&] { return arena->pool.closed(); });
+    const auto opened = code_of([&] { return Arena<Tally>::open(name); });
+    std::optional<Arena<Tally>> next;
+    const auto made = code_of([&] { next = Arena<Tally>::open_or_create(name); });
+    lease.give_back();
+    ender.join();
+    REQUIRE(opened == Errc::no_such_arena);
+    REQUIRE(made == Errc{});
+    REQUIRE(next->created());
+    REQUIRE(identity(*next) != identity(arena));
+    REQUIRE(exists(file_of(name)));
+}
+
+TEST_CASE("arena name: whoever outlives a killed shut_down closes the pools",
+          "[arena][names][process]") {
+    const auto name = unique_name("names");
+    auto arena = Arena<Tally>::create(name);
+    std::thread waiter;
+    auto outcome = lagoon::Outcome::ok;
+    const bool asleep = GENERATE(false, true);
+    if (asleep) {
+        waiter = std::thread{[&] { outcome = arena->pool.acquire_for(1min).status(); }};
+        support::wait_until([&] { return arena->pool.stats().waiting > 0; });
+    }
+    const auto end = support::in_child([&] {
+        const auto same = Arena<Tally>::open(name);
+        same.attached().header->state.store(1, std::memory_order_release);
+        ::raise(SIGKILL);
+        return 1;
+    });
+    if (asleep) {
+        waiter.join();
+        REQUIRE(outcome == lagoon::Outcome::closed);
+    } else {
+        (void)arena.reap();
+    }
+    REQUIRE(end == support::killed_by(SIGKILL));
+    REQUIRE(arena->pool.closed());
+    REQUIRE(arena->pool.acquire().status() == lagoon::Outcome::closed);
+    REQUIRE(code_of([&] { return Arena<Tally>::create(name); }) == Errc{});
 }
 
 namespace {

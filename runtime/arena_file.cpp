@@ -1,4 +1,4 @@
-// arena_file.cpp: names, the gate, and every check that a file is an arena.
+// arena_file.cpp: names, and every check that a file is an arena.
 #include "arena_file.hpp"
 
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
 #include <lagoon/error.hpp>
 
@@ -20,8 +19,6 @@
 namespace lagoon::inline v1::detail {
 
 namespace {
-
-constexpr std::chrono::seconds gate_patience{10};
 
 [[noreturn]] void fail(Errc code, const std::string& text, int error = 0) {
     throw Error{code, error != 0 ? text + ": " + os::error_text(error) : text, error};
@@ -202,44 +199,6 @@ std::string arena_directory(const std::string& option) {
 std::string arena_path(const std::string& directory, std::string_view name) {
     return directory + "/" + std::string{arena_prefix} + std::string{name};
 }
-
-Gate::Gate(int fd, os::LockKind kind, const std::string& what, os::FileId expected)
-    : description_{os::reopen(fd, what)} {
-    if (expected != os::FileId{} && os::file_of(description_.get()) != expected) {
-        fail(Errc::busy, what + ": this process's descriptors were changed while it was used");
-    }
-    const auto deadline = std::chrono::steady_clock::now() + gate_patience;
-    std::chrono::microseconds pause{50};
-    for (;;) {
-        const os::Answer answer = os::try_lock_byte(description_.get(), gate_byte, kind);
-        if (answer == os::Answer::yes) break;
-        if (answer == os::Answer::refused) {
-            fail(Errc::not_supported,
-                 what +
-                     ": the kernel or a sandbox refuses locks of open file descriptions, by "
-                     "which deaths are recognised",
-                 errno);
-        }
-        if (std::chrono::steady_clock::now() >= deadline) {
-            std::uint64_t pid = 0;
-            (void)::pread(description_.get(), &pid, sizeof pid, offsetof(ArenaHeader, gate_pid));
-            fail(Errc::busy, what + ": its gate was held for 10 s, last by process " +
-                                 std::to_string(pid) +
-                                 "; see whether that process is stopped, and continue or kill it");
-        }
-        std::this_thread::sleep_for(pause);
-        pause = std::min(pause * 2, std::chrono::microseconds{2000});
-    }
-    // For display by whoever waits for us; only in a file that is an arena.
-    std::array<char, 8> magic{};
-    if (::pread(description_.get(), magic.data(), magic.size(), 0) == 8 && magic == arena_magic) {
-        const std::uint64_t pid = os::process_id();
-        (void)!::pwrite(description_.get(), &pid, sizeof pid, offsetof(ArenaHeader, gate_pid));
-    }
-}
-
-// Not left to the closing: a child that another thread forked meanwhile has the description, too.
-Gate::~Gate() { os::unlock_byte(description_.get(), gate_byte); }
 
 os::Fd open_arena_file(const std::string& path, bool writable, const std::string& what) {
     const int flags = (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;

@@ -20,7 +20,7 @@ void require_arena_name(std::string_view name);
 constexpr std::string_view arena_prefix = "lagoon.";
 
 /// The byte outside of all members that guards the way from a name to a file: openers hold it
-/// shared, whoever removes the name holds it exclusively.
+/// shared, whoever removes the name holds it exclusively. Taken before the process lock. gate.cpp
 class Gate {
 public:
     /// Opens a description of its own on the file that `fd` is; waits to the deadline and then
@@ -28,13 +28,26 @@ public:
     /// `expected` is compared with what was opened, where the host might have closed `fd` and
     /// opened something else under its number.
     Gate(int fd, os::LockKind kind, const std::string& what, os::FileId expected = {});
-    ~Gate();
     Gate(const Gate&) = delete;
     Gate& operator=(const Gate&) = delete;
 
 private:
-    os::Fd description_;
+    /// A descriptor that is closed in a child of fork.
+    class Listed {
+    public:
+        Listed(int fd, const std::string& what);
+        ~Listed();
+        Listed(const Listed&) = delete;
+        Listed& operator=(const Listed&) = delete;
+        [[nodiscard]] int get() const noexcept { return number_; }
+
+    private:
+        int number_ = -1;
+    };
+    Listed description_;
 };
+/// In a forked child, before anything else runs there: the parent's gates are not its own.
+void close_gates_of_parent() noexcept;
 
 /// Opens the file without following links and without creating. An invalid Fd when there is none;
 /// throws not_permitted, not_an_arena.

@@ -10,6 +10,7 @@
 #include <lagoon/detail/pool_core.hpp>
 #include <lagoon/error.hpp>
 
+#include "arena_file.hpp"
 #include "attachment.hpp"
 #include "os.hpp"
 
@@ -78,6 +79,7 @@ void unlock_mutex(Atomic<std::uint32_t>& mutex) noexcept {
 // mutex is wiped free. fork calls that skip these handlers are noticed by the epoch all the same.
 void before_fork() noexcept { lock_mutex(ordinary.control->mutex); }
 void after_fork_in_parent() noexcept { unlock_mutex(ordinary.control->mutex); }
+void after_fork_in_child() noexcept { close_gates_of_parent(); }
 
 Control& control() {
     // M4 acquire load <- M5.
@@ -92,7 +94,7 @@ Control& control() {
                 epoch_of_process = &ordinary.control->epoch;
                 ordinary.next = region + round_up(sizeof(Control), granule);
                 ordinary.end = region + region_bytes;
-                ::pthread_atfork(&before_fork, &after_fork_in_parent, nullptr);
+                ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
             } catch (...) {
                 // M7 release store -> M6.
                 started.store(0, std::memory_order_release);

@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 #include <map>
+#include <runtime/arena_file.hpp>
 #include <string>
 #include <thread>
 #include <vector>
@@ -456,6 +457,36 @@ TEST_CASE("fork: a child forked while an arena's gate is held does not keep it",
         (void)wait_for(child);
     }
     REQUIRE(code == lagoon::Errc{});
+}
+
+TEST_CASE("fork: a gate is free when its holder is killed, though another thread has forked",
+          "[fork][process]") {
+    const auto name = unique_name("fork");
+    const auto desk = Arena<Desk>::create(name);
+    const auto kind = GENERATE(lagoon::os::LockKind::shared, lagoon::os::LockKind::exclusive);
+    Shared<std::atomic<pid_t>> grandchild;
+    Child holder{[&] {
+        const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
+        const lagoon::detail::Gate gate{fd.get(), kind, name};
+        std::thread{[&] {
+            if (copy_process(Way::fork) != 0) return;
+            *grandchild = ::getpid();
+            for (;;) ::pause();
+        }}.join();
+        for (;;) ::pause();
+        return 0;
+    }};
+    support::wait_until([&] { return *grandchild != 0; });
+    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
+    const auto locked = [&] {
+        return lagoon::os::is_byte_locked(fd.get(), lagoon::detail::gate_byte);
+    };
+    const auto before = locked();
+    (void)holder.kill();
+    const auto after = locked();
+    ::kill(*grandchild, SIGKILL);
+    REQUIRE(before == lagoon::os::Answer::yes);
+    REQUIRE(after == lagoon::os::Answer::no);
 }
 
 TEST_CASE("fork: a process started by posix_spawn or vfork leaves its parent alone",

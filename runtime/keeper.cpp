@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <vector>
 
+#include <lagoon/detail/wait.hpp>
 #include <lagoon/error.hpp>
 
 #include "attachment.hpp"
@@ -54,8 +55,6 @@ std::vector<Attachment*>& kept() {
 }
 
 constexpr std::chrono::seconds look_anyway{1};  // where the parent has no keeper
-
-Deadline soon(std::chrono::nanoseconds pause) { return std::chrono::steady_clock::now() + pause; }
 
 void poke() noexcept {
     // K1 release RMW -> K2.
@@ -105,10 +104,22 @@ private:
     Attachment* arena_;
 };
 
-/// The parent is gone: the worker is asked to stop, and ends when it does not.
-void outlive_parent() noexcept {
+void* ask_to_stop(void*) {
+    ::pthread_setname_np(::pthread_self(), "lagoon-stop");
     request_worker_stop();
-    const Deadline end = soon(keeper.grace);
+    return nullptr;
+}
+
+/// The parent is gone: the worker is asked to stop, and ends when it does not. Its stop callbacks
+/// run in a thread of their own: whatever they do, the grace passes here.
+void outlive_parent() noexcept {
+    const Deadline end = deadline_after(keeper.grace);
+    pthread_t asking{};
+    if (::pthread_create(&asking, nullptr, &ask_to_stop, nullptr) == 0) {
+        ::pthread_detach(asking);
+    } else {
+        request_worker_stop();  // where no thread is to be had
+    }
     while (!is_ending() && std::chrono::steady_clock::now() < end) {
         // K2 acquire load <- K1.
         const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
@@ -137,12 +148,12 @@ void sleep_once(std::uint32_t seen) noexcept {
     reading.done();  // from here on the kernel alone uses the address, and checks it
     if ((word & death_mark) != 0) {
         // Dying: the proof follows when its memory is gone.
-        (void)os::futex_wait(keeper.control, seen, soon(std::chrono::microseconds{200}));
+        (void)os::futex_wait(keeper.control, seen, deadline_after(std::chrono::microseconds{200}));
         return;
     }
     const os::Watched words[] = {{&keeper.control, seen}, {&entry.death_word, word}};
     std::size_t which = 0;
-    (void)os::futex_wait_any(words, soon(look_anyway), &which);
+    (void)os::futex_wait_any(words, deadline_after(look_anyway), &which);
 }
 
 void* keep(void*) {

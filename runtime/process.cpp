@@ -131,7 +131,9 @@ WorkerOrder order_for(const SpawnRequest& request, const WorkerReport& report, i
     struct ::stat file {};
     if (::stat(request.arena.path.c_str(), &file) == 0) order.owner = file.st_uid;
     order.parent = member_id(&request.arena);
-    order.grace_ns = std::chrono::nanoseconds{request.options.grace}.count();
+    constexpr auto longest =
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::nanoseconds::max());
+    order.grace_ns = std::chrono::nanoseconds{std::min(request.options.grace, longest)}.count();
     order.report_pid = ::getpid();
     order.report_fd = report_fd;
     order.report_token = report.token;

@@ -51,8 +51,20 @@ int heeds_its_parent(Desk& desk) {
     while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
     return 33;
 }
+void is_stuck_in_its_callback(Desk& desk) {
+    const std::stop_callback stuck{lagoon::worker_stop_token(), [] {
+                                       for (;;) ::pause();
+                                   }};
+    ignores_its_parent(desk);
+}
+/// Ends by itself long after a grace of nothing.
+int takes_its_time(Desk& desk) {
+    const int code = heeds_its_parent(desk);
+    std::this_thread::sleep_for(50ms);
+    return code;
+}
 template <auto Grandchild>
-void dies_before_its_worker(const Arena<Desk>& desk, int grace_ms) {
+void dies_before_its_worker(const Arena<Desk>& desk, std::int64_t grace_ms) {
     auto child = Process::spawn<Grandchild>(desk, SpawnOptions{.grace = grace_ms * 1ms});
     child.join();
 }
@@ -181,6 +193,10 @@ TEST_CASE("process: when the parent is killed its worker ends, busy or not") {
           33);
     CHECK(end_of_orphan(Process::spawn<dies_before_its_worker<ignores_its_parent>>(desk, 50)) ==
           65);
+    CHECK(end_of_orphan(
+              Process::spawn<dies_before_its_worker<is_stuck_in_its_callback>>(desk, 50)) == 65);
+    CHECK(end_of_orphan(Process::spawn<dies_before_its_worker<takes_its_time>>(
+              desk, std::chrono::milliseconds::max().count())) == 33);
     ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 }
 

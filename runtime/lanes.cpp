@@ -245,10 +245,16 @@ const LaneView& known_or_new_lane(const void* object) {
 }  // namespace
 
 const LaneView& find_lane(const void* object) noexcept {
-    try {
-        return known_or_new_lane(object);
-    } catch (const std::exception& error) {
-        contract_failure("this process cannot take part in the arena: %s", error.what());
+    for (;;) {
+        try {
+            return known_or_new_lane(object);
+        } catch (const std::exception& error) {
+            const auto* known = dynamic_cast<const Error*>(&error);
+            // A gate that somebody holds, a stopped process perhaps, breaks no contract of ours,
+            // and the caller has no outcome to learn of it by: it waits on.
+            if (known != nullptr && known->errc() == Errc::busy) continue;
+            contract_failure("this process cannot take part in the arena: %s", error.what());
+        }
     }
 }
 

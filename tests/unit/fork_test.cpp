@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 #include <map>
+#include <optional>
 #include <runtime/arena_file.hpp>
 #include <string>
 #include <thread>
@@ -487,6 +488,42 @@ TEST_CASE("fork: a gate is free when its holder is killed, though another thread
     ::kill(*grandchild, SIGKILL);
     REQUIRE(before == lagoon::os::Answer::yes);
     REQUIRE(after == lagoon::os::Answer::no);
+}
+
+TEST_CASE("fork: a child's first call waits for a gate that is held, and does not give up",
+          "[fork][process]") {
+    const auto name = unique_name("fork");
+    const auto desk = Arena<Desk>::create(name);
+    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
+    std::optional<lagoon::detail::Gate> gate{std::in_place, fd.get(),
+                                             lagoon::os::LockKind::exclusive, name};
+    Child locks{[&] {
+        desk->lock.lock();
+        return 3;
+    }};
+    Child counts{[&] {
+        desk->hits.add(2);
+        return 4;
+    }};
+    // Longer than an opener waits; or until one has given up.
+    const auto end = std::chrono::steady_clock::now() + 11s;
+    const auto have_ended = [&](const Child& child) {
+        siginfo_t info{};
+        return ::waitid(P_PID, static_cast<id_t>(child.pid()), &info,
+                        WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               info.si_pid != 0;
+    };
+    bool early = false;
+    support::wait_until([&] {
+        early = have_ended(locks) || have_ended(counts);
+        return early || std::chrono::steady_clock::now() > end;
+    });
+    gate.reset();
+    REQUIRE_FALSE(early);
+    REQUIRE(locks.wait() == exited(3));
+    REQUIRE(counts.wait() == exited(4));
+    REQUIRE(desk->hits.load() == 2);
+    REQUIRE(desk.reap().locks == 1);
 }
 
 TEST_CASE("fork: a process started by posix_spawn or vfork leaves its parent alone",

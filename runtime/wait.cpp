@@ -42,7 +42,7 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
     : attachment_{lane_of(object).attachment},
       event_{event},
       patience_{patience},
-      poke_{patience.stop, Poke{&event, step}},
+      poke_{std::in_place, patience.stop, Poke{&event, step}},
       cap_ns_{first_cap_ns} {
     // X4 relaxed RMW, no pair: whoever closes the arena while another thread comes to it has
     // broken a contract; this tells of those who are there.
@@ -50,6 +50,8 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
 }
 
 Sleeper::~Sleeper() {
+    // A stop request that runs it in another thread is waited for.
+    poke_.reset();
     // X6 release RMW -> X5: nothing of the mapping is touched by the waiting after it.
     attachment_->sleepers.fetch_sub(1, std::memory_order_release);
 }

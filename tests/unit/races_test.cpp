@@ -1,4 +1,5 @@
 // races_test.cpp: interleavings that once broke something, each built by hand.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -6,7 +7,11 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <fstream>
 #include <lagoon/lagoon.hpp>
+#include <optional>
+#include <stop_token>
+#include <string>
 #include <thread>
 
 #include "runtime/attachment.hpp"
@@ -71,6 +76,56 @@ private:
     std::array<int, 2> end_{};
     pid_t child_ = -1;
 };
+
+/// A page with a word, whose first use by a thread halts that thread until `let_go`.
+class Trap {
+public:
+    Trap() {
+        page_ = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct sigaction action {};
+        action.sa_sigaction = [](int, siginfo_t* info, void*) {
+            if (info->si_addr != page_) {
+                ::signal(SIGSEGV, SIG_DFL);  // a fault of somebody else's comes again
+                return;
+            }
+            for (caught_ = true; !may_go_;) ::usleep(100);
+            ::mprotect(page_, size, PROT_READ | PROT_WRITE);
+        };
+        action.sa_flags = SA_SIGINFO;
+        ::sigaction(SIGSEGV, &action, &before_);
+    }
+    ~Trap() {
+        ::sigaction(SIGSEGV, &before_, nullptr);
+        ::munmap(page_, size);
+        caught_ = may_go_ = false;
+    }
+    Trap(const Trap&) = delete;
+    Trap& operator=(const Trap&) = delete;
+    template <class T>
+    T& as() {
+        return *static_cast<T*>(page_);
+    }
+    static void wait() {
+        support::wait_until([] { return caught_.load(); });
+    }
+    static void let_go() { may_go_ = true; }
+
+private:
+    static constexpr std::size_t size = 4096;
+    static inline void* page_ = nullptr;
+    static inline std::atomic<bool> caught_{false};
+    static inline std::atomic<bool> may_go_{false};
+    struct sigaction before_ {};
+};
+
+/// Sleeping in the kernel, for whatever.
+bool is_asleep(pid_t thread) {
+    std::string text;
+    std::ifstream file{"/proc/self/task/" + std::to_string(thread) + "/stat"};
+    std::getline(file, text);
+    const auto at = text.rfind(") ");
+    return at != std::string::npos && text.compare(at + 2, 1, "S") == 0;
+}
 
 }  // namespace
 
@@ -194,4 +249,34 @@ TEST_CASE("races: a thread may end after an arena that it used was closed", "[ra
     step = 2;
     user.join();
     REQUIRE(first->pool.try_acquire());
+}
+
+TEST_CASE("races: a waiter counts as one while a stop request still moves its event", "[races]") {
+    const auto desk = Arena<Desk>::create(unique_name("races"));
+    Trap trap;
+    std::stop_source source;
+    std::atomic<int> step{0};
+    std::atomic<pid_t> id{0};
+    std::thread waiter{[&] {
+        const lagoon::detail::Patience patience{lagoon::detail::for_ever, source.get_token()};
+        std::optional<lagoon::detail::Sleeper> sleeper;
+        sleeper.emplace(&desk->pool, trap.as<lagoon::detail::Atomic<std::uint32_t>>(), patience);
+        id = ::gettid();
+        for (step = 1; step != 2;) {
+        }
+        id = -id;
+        sleeper.reset();
+    }};
+    while (step != 1) std::this_thread::yield();
+    std::thread stopper{[&] { source.request_stop(); }};
+    Trap::wait();
+    step = 2;
+    // The waiter has to wait for the stop request.
+    support::wait_until([&] { return id < 0 && is_asleep(-id); });
+    const auto counted = desk.attached().sleepers.load(std::memory_order_acquire);
+    Trap::let_go();
+    stopper.join();
+    waiter.join();
+    REQUIRE(counted == 1);
+    REQUIRE(desk.attached().sleepers.load(std::memory_order_acquire) == 0);
 }

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 
 #include <lagoon/detail/atomic.hpp>
@@ -72,7 +73,7 @@ private:
     Attachment* attachment_;
     Atomic<std::uint32_t>& event_;
     const Patience& patience_;
-    std::stop_callback<Poke> poke_;
+    std::optional<std::stop_callback<Poke>> poke_;
     std::uint64_t cap_ns_;
     std::uint32_t rotation_ = 0;
     std::uint32_t polls_ = 0;  // for a death that was announced and is not proved yet

@@ -129,6 +129,14 @@ std::string name_of_pool(const PoolObject& pool);
 /// The pool is closed: from here on every release looks.
 void call_attention(PoolBody& body) noexcept;
 
+// pool_hooks.cpp: each runs one hook, if there is one. In a child that was forked in it the call
+// ends with a message, but for an exception of on_create.
+void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index);
+void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) noexcept;
+/// A hook that says whether the resource is good; an exception says no.
+bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
+            std::uint64_t index) noexcept;
+
 // pool_maintain.cpp
 /// What a DIRTY slot needs before it can be lent again.
 enum class Need { nothing, check, reset, destroy, quarantine };

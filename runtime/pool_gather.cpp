@@ -37,7 +37,8 @@ public:
 
     void let_go() noexcept {
         std::uint64_t mine = mine_;
-        if (!std::exchange(held_, false)) return;
+        // In a child that was forked meanwhile the right is still the parent's.
+        if (!std::exchange(held_, false) || !is_epoch_of_process(epoch_)) return;
         // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it. kept: who waits
         // is woken behind it.
         body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
@@ -74,6 +75,7 @@ private:
     PoolBody& body_;
     const Attachment& attachment_;
     std::uint64_t mine_;
+    std::uint64_t epoch_ = process_epoch();
     bool held_ = false;
 };
 

@@ -28,21 +28,6 @@ std::uint64_t hook_bits(const PoolBody& body) noexcept {
     return body.hooks.load(std::memory_order_acquire);
 }
 
-Slot name_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O7 relaxed load, no pair: fixed while we own the slot.
-    return {index, meta::fill(slot_of(body, index).meta.load(std::memory_order_relaxed))};
-}
-
-/// Runs a hook that says whether the resource is good; an exception says no.
-bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
-            std::uint64_t index) noexcept {
-    try {
-        return hook(value_of(body, index), name_of(body, index));
-    } catch (...) {
-        return false;
-    }
-}
-
 /// Whoever clears what was quarantined gives it to destroy once more.
 void forgive_deaths(PoolBody& body, std::uint64_t index, std::uint64_t dirty) noexcept {
     Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
@@ -82,12 +67,7 @@ void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) n
 void close_slot(PoolObject& pool, std::uint64_t index, std::uint64_t closing) noexcept {
     PoolBody& body = body_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
-    if (hooks.destroy) {
-        try {
-            hooks.destroy(value_of(body, index), name_of(body, index));
-        } catch (...) {  // NOLINT(bugprone-empty-catch): a destroy that throws has done its work
-        }
-    }
+    run_destroy(hooks, body, index);
     count(body.destroyed);
     make_empty(pool, index, closing);
 }
@@ -156,11 +136,11 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
     PoolBody& body = body_of(pool);
     PoolCache& cache = cache_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
+    const std::uint64_t epoch = process_epoch();
     try {
-        if (hooks.on_create) {
-            hooks.on_create(value_of(body, building.index), name_of(body, building.index));
-        }
+        run_create(hooks, body, building.index);
     } catch (...) {
+        if (!is_epoch_of_process(epoch)) throw;  // forked in the hook: the slot is the parent's
         end_build(pool, cache, hooks, building);
         throw;
     }
@@ -292,26 +272,6 @@ void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
     }
 }
 
-void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
-    const LaneView& lane = lane_of(&pool);
-    PoolPrivate& own = pool_private(*lane.attachment, pool);
-    const std::uint64_t bits = (hooks.check ? hook_check : 0) | (hooks.reset ? hook_reset : 0) |
-                               (hooks.destroy ? hook_destroy : 0);
-    {
-        const ProcessLock lock;
-        // They may be running by now in another thread.
-        if (std::exchange(own.hooks_epoch, process_epoch()) == process_epoch()) {
-            throw Error{Errc::invalid_argument,
-                        name_of_pool(pool) +
-                            ": this process has given its hooks before; give them once, before "
-                            "the first lease"};
-        }
-        own.hooks = std::move(hooks);
-    }
-    // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
-    body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
-    Reaped done;
-    settle_pool(pool, done, Effort::slots);
 }
 
 }  // namespace lagoon::inline v1::detail

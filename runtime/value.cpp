@@ -23,8 +23,17 @@ namespace {
 constexpr int spins = spin_rounds(100);
 
 /// Wide values that this thread has claimed just now; more than one where a change of one value
-/// changes another.
-constinit thread_local std::uint32_t claims = 0;
+/// changes another. None in a forked child, whatever its parent was about to change.
+std::uint32_t& claims() noexcept {
+    struct Claims {
+        std::uint64_t epoch;
+        std::uint32_t count;
+    };
+    static constinit thread_local Claims own{};
+    const std::uint64_t epoch = process_epoch();
+    if (own.epoch != epoch) own = {epoch, 0};
+    return own.count;
+}
 
 const Atomic<std::uint64_t>* copy_of(const std::uint64_t* copies, std::uint64_t words,
                                      std::uint64_t which) noexcept {
@@ -37,7 +46,7 @@ const Atomic<std::uint64_t>* copy_of(const std::uint64_t* copies, std::uint64_t 
 bool undo_nobodys(ValueCore& core, const LaneView& lane, std::uint64_t found) noexcept {
     const std::uint32_t by = selector::lane(found);
     if (by == lane.lane && !lane.shared) {
-        if (claims != 0) contract_failure("a value is written by a change of the same value");
+        if (claims() != 0) contract_failure("a value is written by a change of the same value");
     } else if (lane_lives(*lane.attachment, by)) {
         return false;
     }
@@ -87,7 +96,7 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
             // look.
             if (core.selector.compare_exchange_strong(found, mine, std::memory_order_seq_cst,
                                                       std::memory_order_acquire)) {
-                ++claims;
+                ++claims();
                 return mine;
             }
             continue;
@@ -119,7 +128,7 @@ void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, st
     // has there.
     core.selector.compare_exchange_strong(claim, selector::commit(claim), std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
-    --claims;
+    --claims();
     value_changed(core);
 }
 
@@ -127,7 +136,7 @@ void abandon_wide(ValueCore& core, std::uint64_t claim) noexcept {
     // V1 seq_cst RMW -> V1, V2: the old copy was current all the time.
     core.selector.compare_exchange_strong(claim, selector::abandon(claim),
                                           std::memory_order_seq_cst, std::memory_order_relaxed);
-    --claims;
+    --claims();
     value_changed(core);
 }
 

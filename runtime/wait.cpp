@@ -40,6 +40,7 @@ void Sleeper::Poke::operator()() const noexcept {
 Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patience& patience,
                  std::uint32_t step)
     : attachment_{lane_of(object).attachment},
+      epoch_{process_epoch()},
       event_{event},
       patience_{patience},
       poke_{std::in_place, patience.stop, Poke{&event, step}},
@@ -52,6 +53,7 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
 Sleeper::~Sleeper() {
     // A stop request that runs it in another thread is waited for.
     poke_.reset();
+    if (!is_epoch_of_process(epoch_)) return;  // forked in a predicate: counted in the parent
     // X6 release RMW -> X5: nothing of the mapping is touched by the waiting after it.
     attachment_->sleepers.fetch_sub(1, std::memory_order_release);
 }

@@ -64,7 +64,9 @@ public:
                           std::stop_token stop = {}) {
         return lock_patiently({deadline, std::move(stop)});
     }
-    /// Any thread of any process may unlock, unless `strict_owner` was asked for.
+    /// Any thread of any process may unlock, unless `strict_owner` was asked for. So a guard that a
+    /// fork has copied unlocks the parent's lock when the child leaves its scope; with
+    /// `strict_owner` it prints and aborts there.
     void unlock() noexcept;
 
     /// True while an owner has died inside and nobody has called mark_clean() since.

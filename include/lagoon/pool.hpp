@@ -12,6 +12,9 @@
 //   Death      of a borrower: the resource comes back by OnDeath, recovered() says so; of a builder
 //              or destroyer: destroy gets the value as it was left; of a waiter, a reaper: nothing
 //              is lost. Repair happens in reap(), at attach, and before anybody waits
+//   Fork       a child that is forked in a factory or hook has no part in its parent's call: an
+//              exception that leaves the factory there touches nothing, returning from it or from
+//              a hook prints and aborts
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
 //              most recent is preferred, not promised. Waiters are not served in order
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
@@ -176,17 +179,29 @@ private:
     template <class Root>
     friend class Arena;
 
-    /// A slot being built; gives its place back unless finished.
+    /// A slot being built; gives its place back unless finished. A child that was forked in the
+    /// factory has a copy, which is not its own to end.
     struct Build {
         Pool& pool;
         detail::Taken place;
+        std::uint64_t epoch = detail::process_epoch();
         bool done = false;
+        void require_own() const noexcept {
+            if (!detail::is_epoch_of_process(epoch)) [[unlikely]] {
+                detail::contract_failure(
+                    "a factory returns in a child that was forked in it: the slot is still the "
+                    "parent's; end the child in the factory, by exec or _exit");
+            }
+        }
         detail::Taken finish(bool lend) {
+            require_own();
             done = true;
             return detail::pool_finish_build(pool, place, lend);
         }
         ~Build() {
-            if (!done) detail::pool_fail_build(pool, place);
+            if (!done && detail::is_epoch_of_process(epoch)) {
+                detail::pool_fail_build(pool, place);
+            }
         }
     };
 
@@ -221,6 +236,7 @@ private:
             make(*::new (at) T{});
         } else {
             const T made = make();
+            build.require_own();
             ::new (at) T{made};
         }
         return build.finish(true);

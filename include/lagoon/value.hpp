@@ -20,9 +20,11 @@
 #include <utility>
 
 #include <lagoon/arena_safe.hpp>
+#include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/member_of_arena.hpp>
 #include <lagoon/detail/type_name.hpp>
 #include <lagoon/detail/value_core.hpp>
+#include <lagoon/error.hpp>
 #include <lagoon/outcome.hpp>
 
 namespace lagoon::inline v1 {
@@ -67,7 +69,8 @@ public:
 
     /// Replaces the value by `change(value)` in one step and returns the one before. Narrow:
     /// `change` runs again when somebody came in between. Wide: it runs once, while other
-    /// writers wait; when it throws, the old value stands.
+    /// writers wait; when it throws, the old value stands. A child that is forked in a wide one's
+    /// `change` has no part in it: an exception there touches nothing, returning prints and aborts.
     template <class Change>
     T update(Change&& change) {
         return cell_.update(core_, std::forward<Change>(change));
@@ -185,13 +188,22 @@ private:
             struct Claim {
                 detail::ValueCore& core;
                 std::uint64_t word = detail::claim_wide(core);
+                std::uint64_t epoch = detail::process_epoch();
                 bool done = false;
+                [[nodiscard]] bool is_own() const noexcept {
+                    return detail::is_epoch_of_process(epoch);
+                }
                 ~Claim() {
-                    if (!done) detail::abandon_wide(core, word);
+                    if (!done && is_own()) detail::abandon_wide(core, word);
                 }
             } claim{core};
             const T before = load(core);
             const T after = change(before);
+            if (!claim.is_own()) [[unlikely]] {
+                detail::contract_failure(
+                    "a change of a value returns in a child that was forked in it: the claim is "
+                    "still the parent's; end the child in the change, by exec or _exit");
+            }
             commit(core, claim.word, after);
             claim.done = true;
             return before;

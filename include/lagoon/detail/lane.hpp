@@ -58,6 +58,8 @@ struct ThreadHot {
 /// The number of this process among those forked one from another; 0 in a fresh child, for it lies
 /// in memory that the kernel wipes there.
 extern const Atomic<std::uint64_t>* epoch_of_process;
+/// The same, begun where it has not begun yet: never 0.
+[[nodiscard]] LAGOON_COLD std::uint64_t process_epoch() noexcept;
 
 [[nodiscard]] LAGOON_ALWAYS_INLINE bool is_epoch_of_process(std::uint64_t epoch) noexcept {
     // M11 relaxed load, no pair: written before anything of this process can carry its number.

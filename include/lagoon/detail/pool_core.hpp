@@ -205,7 +205,6 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
 std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept;
 SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept;
 LAGOON_COLD SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept;
-[[nodiscard]] LAGOON_COLD std::uint64_t process_epoch() noexcept;
 
 /// A slot in hand, with all that a lease keeps.
 struct Held {

@@ -71,6 +71,7 @@ private:
     };
 
     Attachment* attachment_;
+    std::uint64_t epoch_;  // of the process that waits: a forked child has no part in its sleeps
     Atomic<std::uint32_t>& event_;
     const Patience& patience_;
     std::optional<std::stop_callback<Poke>> poke_;

@@ -118,8 +118,9 @@ bool owns_a_name(Attachment& attachment) {
 
 /// Under the process lock: the last handle is gone and no lease is out. `gated`: we hold the
 /// exclusive gate, and the last one out takes the name along while it is still a member, so that
-/// nobody opens in between.
-void detach(Attachment& attachment, bool gated) {
+/// nobody opens in between. The pools' hooks are left to the caller, to be destroyed without lock
+/// and gate.
+void detach(Attachment& attachment, bool gated, PrivatePools& hooks) {
     if (gated && owns_a_name(attachment)) {
         try {
             (void)remove_name_gated(attachment.path, sound_fd(attachment), false,
@@ -131,6 +132,7 @@ void detach(Attachment& attachment, bool gated) {
     leave_arena(attachment);
     forget_lanes(attachment);
     retire_mapping(attachment);
+    hooks.swap(attachment.pools);
     // G12 acq_rel RMW <- G11: nobody reopens it any more.
     const int ours = attachment.fd.exchange(-1, std::memory_order_acq_rel);
     if (os::file_of(ours) == attachment.file) ::close(ours);
@@ -159,6 +161,7 @@ void with_gate_for_last(Attachment& attachment, Leave&& leave) {
 
 void close_handle(Attachment* attachment) {
     (void)process_epoch();
+    PrivatePools hooks;
     with_gate_for_last(*attachment, [&](bool gated) {
         if (attachment->handles == 1) {
             if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
@@ -176,13 +179,14 @@ void close_handle(Attachment* attachment) {
                                 " threads of this process wait in it; let them finish, stop them "
                                 "by their stop tokens, or shut the arena down first"};
             }
-            detach(*attachment, gated);
+            detach(*attachment, gated, hooks);
         }
         --attachment->handles;
     });
 }
 
 void drop_handle(Attachment* attachment) noexcept {
+    PrivatePools hooks;
     try {
         (void)process_epoch();
         with_gate_for_last(*attachment, [&](bool gated) {
@@ -190,7 +194,7 @@ void drop_handle(Attachment* attachment) noexcept {
             // whoever opens the arena again can be the last one then.
             const bool last = attachment->handles == 1 && leases_held(*attachment) == 0 &&
                               sleepers_of(*attachment) == 0;
-            if (last) detach(*attachment, gated);
+            if (last) detach(*attachment, gated, hooks);
             --attachment->handles;
         });
     } catch (...) {

@@ -21,6 +21,9 @@
 namespace lagoon::inline v1::detail {
 
 struct PoolPrivate;
+/// By the pool's offset. The hooks in them are the user's, who may own arenas in turn: none of them
+/// is destroyed under the process lock.
+using PrivatePools = std::map<std::uint64_t, std::unique_ptr<PoolPrivate>>;
 
 /// Has `shut_down` begun?
 inline bool is_shut_down(const ArenaHeader& header) noexcept {
@@ -57,7 +60,7 @@ struct Attachment {
     LaneView shared_lane{};  // for threads that find no lane; not wiped, checked by the epoch
     Atomic<std::uint32_t> sleepers{0};  // this process's threads that wait for something here
 
-    std::map<std::uint64_t, std::unique_ptr<PoolPrivate>> pools;  // by the pool's offset
+    PrivatePools pools;
 
     [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept {
         return reinterpret_cast<std::byte*>(header) + offset;

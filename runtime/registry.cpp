@@ -87,7 +87,7 @@ Attachment* new_attachment() {
         return unused;
     });
     if (free != nullptr) {
-        free->pools.clear();
+        free->pools.clear();  // of one that was closed it has none; else they have no hooks
         return free;
     }
     // G8 relaxed load, no pair: changed under the process lock only.

@@ -488,3 +488,35 @@ TEST_CASE("pool hooks: hooks belong to a process, not to the arena") {
     REQUIRE(same->items.add(Item{2}));
     CHECK(calls.created == Numbers{1, 2});
 }
+
+TEST_CASE("pool hooks: they may own an arena, and are destroyed when theirs is closed") {
+    const auto name = unique_name("hooks-owned");
+    auto room = make_room();
+    {
+        auto owned = Arena::create(name);
+        room.hooks(&Room::items, {.check = [owned](Item&) { return owned->items.idle() == 0; }});
+    }
+    REQUIRE(support::exists(support::file_of(name)));
+    SECTION("by close()") { room.close(); }
+    SECTION("by the handle's destructor") { room = {}; }
+    REQUIRE_FALSE(support::exists(support::file_of(name)));
+    // What was kept of the closed arena is used for the next one.
+    const auto again = make_room();
+    CHECK(again->items.add(Item{1}));
+}
+
+TEST_CASE("pool hooks: a forked child replaces hooks that own an arena") {
+    const auto room = make_room();
+    const auto name = unique_name("hooks-owned");
+    {
+        auto owned = Arena::create(name);
+        room.hooks(&Room::items, {.check = [owned](Item&) { return owned->items.idle() == 0; }});
+    }
+    CHECK(support::in_child([&] {
+              ::alarm(60);  // a child that waits for itself ends
+              room.hooks(&Room::items, {.check = [](Item&) { return true; }});
+              ::alarm(0);
+              return 0;
+          }) == support::exited(0));
+    CHECK(support::exists(support::file_of(name)));
+}

@@ -1,0 +1,103 @@
+// join_refused_test.cpp: a forked child whose keeper thread is refused joins and leaves again
+// between two instructions of another of its threads.
+//
+// The library's calls of pthread_create and syscall go through this file (the linker's --wrap):
+// the first is refused once, the second tells when the other thread has come to the process's lock.
+#include <lagoon/lagoon.hpp>
+
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <cstdarg>
+#include <thread>
+
+#include "support/pools.hpp"
+
+using lagoon::Arena;
+using lagoon::Outcome;
+using lagoon::Reaped;
+using support::Flag;
+using support::unique_name;
+
+namespace {
+
+struct Desk {
+    lagoon::Pool<int> pool{"pool", {.capacity = 1}};
+};
+
+// In the child, one after the other.
+constexpr int claimed = 1;  // the first thread has a membership, and is about to lose it
+constexpr int behind = 2;   // the second one has seen it, and waits for the process's lock
+constinit std::atomic<int> step{0};
+constinit thread_local bool is_refused = false;
+constinit thread_local bool tells_its_wait = false;
+
+void await(int wanted) {
+    support::wait_until([&] { return step.load() >= wanted; });
+}
+
+}  // namespace
+
+extern "C" {
+// NOLINTBEGIN(bugprone-reserved-identifier)
+int __real_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                          void* with) {
+    if (!std::exchange(is_refused, false)) {
+        return __real_pthread_create(thread, attributes, run, with);
+    }
+    step = claimed;
+    await(behind);
+    return EAGAIN;
+}
+
+long __real_syscall(long, ...);
+long __wrap_syscall(long number, ...) {
+    long given[6];
+    va_list list;
+    va_start(list, number);
+    for (long& one : given) one = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_futex && std::exchange(tells_its_wait, false)) step = behind;
+    return __real_syscall(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+}
+// NOLINTEND(bugprone-reserved-identifier)
+}
+
+TEST_CASE("members: a lane is not claimed under a membership that was given back meanwhile") {
+    const auto desk = Arena<Desk>::create(unique_name("join-refused"));
+    REQUIRE(desk->pool.add(1));
+    const Flag leased;
+    const Flag looked;
+    support::Child child{[&] {
+        Outcome second = Outcome::ok;
+        bool holds = false;
+        std::thread other{[&] {
+            await(claimed);
+            tells_its_wait = true;
+            auto lease = desk->pool.try_acquire();
+            second = lease.status();
+            holds = static_cast<bool>(lease);
+            leased.raise();
+            looked.wait();
+        }};
+        is_refused = true;
+        const Outcome first = desk->pool.try_acquire().status();
+        other.join();
+        if (first != Outcome::not_attached) return 1;
+        return holds && second == Outcome::ok ? 0 : 2;
+    }};
+    leased.wait();
+    const Reaped reaped = desk.reap();
+    const bool twice = static_cast<bool>(desk->pool.try_acquire());
+    const std::uint64_t out = desk->pool.leased();
+    looked.raise();
+    CHECK(child.wait() == support::exited(0));
+    CHECK(reaped == Reaped{});
+    CHECK_FALSE(twice);
+    CHECK(out == 1);
+    // The lease was the thread's when the child ended: given back, for it was destroyed.
+    CHECK(desk->pool.try_acquire());
+}

@@ -61,7 +61,10 @@ inline const Steps& steps() {
 class Generations {
 public:
     /// Another arena.
-    void forget() { slots_.clear(); }
+    void forget() {
+        slots_.clear();
+        words_.clear();
+    }
 
     /// At every slot's word.
     template <class T>
@@ -87,6 +90,33 @@ public:
         seen.leased = generation;
     }
 
+    /// At a lock's word, which counts the changes of its owner behind the three flags.
+    void look(lagoon::Lock& lock) {
+        constexpr std::uint64_t locked = 1 << 10;
+        constexpr unsigned count_shift = 13;
+        std::uint64_t& before = words_[&lock];
+        const std::uint64_t now = word_of(&lock);
+        INFO("a lock was " << std::hex << before << ", is " << now);
+        REQUIRE(now >> count_shift >= before >> count_shift);
+        if ((before & locked) != (now & locked)) {
+            REQUIRE(now >> count_shift > before >> count_shift);
+        }
+        before = now;
+    }
+    /// At the selector of a wide value, which counts what ends a claim.
+    template <class T>
+    void look(lagoon::Value<T>& value) {
+        namespace selector = lagoon::detail::selector;
+        std::uint64_t& before = words_[&value];
+        const std::uint64_t now = word_of(&value);
+        INFO("a selector was " << std::hex << before << ", is " << now);
+        const std::uint64_t ended = now / selector::one_commit - before / selector::one_commit;
+        REQUIRE(now / selector::one_commit >= before / selector::one_commit);
+        if (now != before && (before & selector::claimed_bit) != 0) REQUIRE(ended > 0);
+        if (((now ^ before) & 1) != 0) REQUIRE(ended > 0);  // the other copy
+        before = now;
+    }
+
 private:
     struct Seen {
         std::uint64_t word = 0;    // as it was at the last look
@@ -106,6 +136,13 @@ private:
                 steps().between(word::state(before), word::state(now)));
     }
 
+    static std::uint64_t word_of(const void* object) {
+        // L3, V2 acquire load, no pair: the first word of a lock or of a wide value.
+        return static_cast<const lagoon::detail::Atomic<std::uint64_t>*>(object)->load(
+            std::memory_order_acquire);
+    }
+
+    std::map<const void*, std::uint64_t> words_;
     std::map<std::pair<const void*, std::uint64_t>, Seen> slots_;
 };
 

@@ -245,6 +245,10 @@ public:
 private:
     void look_at_generations() {
         each_pool(desk, [&](auto& pool) { generations_.look(pool); });
+        generations_.look(desk->lock);
+        generations_.look(desk->strict);
+        generations_.look(desk->wide);
+        generations_.look(desk->text);
     }
     void begin() {
         desk.hooks(&Desk::served, hooks());

@@ -6,15 +6,14 @@
 //   3686 of 4096 held    the same with nine tenths of the slots taken
 //   ..., take first      the same, taking before giving back, so that a last-in-first-out pool
 //                        cannot hand out the very slot that was just returned
-// With two processes each has half of what is held, and both use one pool.
+// With two processes each has half of what is held, and both use one pool. A step of the whole
+// system takes half of the time told per process then, for every subject alike.
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "peers/bare_word.hpp"
-#include "peers/boost_lockfree.hpp"
-#include "peers/lagoon_pool.hpp"
-#include "peers/mutex_vector.hpp"
+#include "peers/manager_list.hpp"
+#include "peers/subjects.hpp"
 #include "support/environment.hpp"
 #include "support/harness.hpp"
 #include "support/patterns.hpp"
@@ -30,113 +29,87 @@ struct Held {
     std::size_t held_count = 0;  // by all processes together
 };
 
-template <class Subject>
-void add_own(Stage& stage, Plan& plan, const std::string& name, const std::string& pattern,
-             std::uint32_t capacity_slots) {
-    auto subject = std::make_shared<Subject>(stage, capacity_slots);
-    plan.cases.push_back({name, pattern, [&stage, subject](std::uint64_t operations) {
-                              return own_again(stage, *subject, operations);
-                          }});
-}
-
-/// A case that swaps random ones of those held, on a pool that other cases may share.
-template <Order order, class Subject>
-Case swapping(Stage& stage, std::shared_ptr<Subject> subject, const std::string& name,
-              const std::string& pattern, std::size_t held_count) {
-    const std::size_t mine = held_count / stage.participants();
-    return {name, pattern, [&stage, subject, mine](std::uint64_t operations) {
-                return swap_random<order>(stage, *subject, mine, operations);
-            }};
-}
+const Held all_held[] = {{"64 held", 256, 64}, {"3686 of 4096 held", 4096, 3686}};
 
 template <class Subject>
 void add_held(Stage& stage, Plan& plan, const std::string& name, const Held& held) {
     auto subject = std::make_shared<Subject>(stage, held.capacity_slots);
     plan.cases.push_back(
-        swapping<Order::give_then_take>(stage, subject, name, held.pattern, held.held_count));
-    plan.cases.push_back(swapping<Order::take_then_give>(
+        swap_case<Order::give_then_take>(stage, subject, name, held.pattern, held.held_count));
+    plan.cases.push_back(swap_case<Order::take_then_give>(
         stage, subject, name, held.pattern + ", take first", held.held_count));
 }
 
-/// Calls `add` once per subject, with the type and the name.
-template <class Add>
-void for_each_subject(Add&& add) {
-    add.template operator()<LagoonPool>("lagoon::Pool");
-    add.template operator()<BoostStack>("boost::lockfree::stack");
-    add.template operator()<BoostQueue>("boost::lockfree::queue");
-    add.template operator()<InterprocessMutexVector>("Boost.Interprocess mutex, vector");
-    add.template operator()<RobustMutexVector>("robust pthread mutex, vector");
-    add.template operator()<BareCasStore>("bare CAS, release store");
-    add.template operator()<BareCasExchange>("bare CAS, exchange");
+void add_dpdk(Stage& stage, Plan& plan) {
+    const std::string why_not = why_no_dpdk(stage);
+    if (!why_not.empty()) {
+        plan.skipped.push_back({dpdk_name, why_not});
+        return;
+    }
+    plan.cases.push_back(dpdk_own_again(stage, own_pattern, 64));
+    for (const Held& held : all_held) {
+        plan.cases.push_back(dpdk_swap_random(stage, held.pattern, held.capacity_slots,
+                                              held.held_count, Order::give_then_take));
+        plan.cases.push_back(dpdk_swap_random(stage, held.pattern + ", take first",
+                                              held.capacity_slots, held.held_count,
+                                              Order::take_then_give));
+    }
 }
 
-void build_patterns(Stage& stage, Plan& plan) {
+void add_manager(Stage& stage, Plan& plan) {
+    if (stage.participants() > 1) return;
+    auto list = std::make_shared<ManagerList>(64);
+    if (!list->why_not().empty()) {
+        plan.skipped.push_back({manager_name, list->why_not()});
+        return;
+    }
+    plan.cases.push_back({manager_name, own_pattern, [list](std::uint64_t pairs) {
+                              Interval interval{.begin_ns = now_ns()};
+                              interval.end_ns = interval.begin_ns + list->pairs(pairs);
+                              return interval;
+                          }});
+}
+
+void require(const Stage& stage, Plan& plan) {
+    const auto own = [&](const std::string& peer, double at_most, double aim) {
+        plan.require({lagoon_name, own_pattern, peer, own_pattern, at_most, aim});
+    };
+    const bool alone = stage.participants() == 1;
+    for (const Held& held : all_held) {
+        for (const char* order : {"", ", take first"}) {
+            plan.require({lagoon_name, held.pattern + order, lagoon_name, own_pattern,
+                          alone ? 2.0 : 0, alone ? 1.3 : 0});
+        }
+    }
+    if (!has_membarrier()) {
+        if (alone) own(stack_name, 0.50, 0);
+        return;
+    }
+    own(dpdk_name, 0.7, 0.4);
+    if (!alone) return;
+    own(loffli_name, 0.11, 0.07);
+    own(stack_name, 0.08, 0.05);
+    own(manager_name, 1e-4, 0.5e-4);
+}
+
+void build(Stage& stage, Plan& plan) {
+    skip_absent_types(plan);
     for_each_subject([&]<class Subject>(const std::string& name) {
-        add_own<Subject>(stage, plan, name, own_pattern, 64);
+        plan.cases.push_back(own_case<Subject>(stage, name, own_pattern, 64));
     });
-    const Held all_held[] = {{"64 held", 256, 64}, {"3686 of 4096 held", 4096, 3686}};
     for (const Held& held : all_held) {
         for_each_subject([&]<class Subject>(const std::string& name) {
             add_held<Subject>(stage, plan, name, held);
         });
     }
-    const std::string stack = "boost::lockfree::stack";
-    plan.compare_all_to(own_pattern, stack);
+    add_dpdk(stage, plan);
+    add_manager(stage, plan);
+    plan.compare_all_to(own_pattern, stack_name);
     for (const Held& held : all_held) {
-        plan.compare_all_to(held.pattern, stack);
-        plan.compare_all_to(held.pattern + ", take first", stack);
+        plan.compare_all_to(held.pattern, stack_name);
+        plan.compare_all_to(held.pattern + ", take first", stack_name);
     }
-    const bool required = stage.participants() == 1;
-    for (Ratio& ratio : plan.ratios) {
-        if (!required || ratio.subject != "lagoon::Pool" || ratio.pattern != own_pattern) continue;
-        ratio.at_most = has_membarrier() ? 0.30 : 0.50;
-    }
-    for (const Held& held : all_held) {
-        for (const char* order : {"", ", take first"}) {
-            plan.ratios.push_back({"lagoon::Pool", held.pattern + order, "lagoon::Pool",
-                                   own_pattern, required ? 2.0 : 0.0});
-        }
-    }
-}
-
-/// The same work on pools of growing capacity. Boost's containers end at 65,534 slots.
-void build_growth(Stage& stage, Plan& plan) {
-    constexpr std::uint32_t all[] = {64, 1024, 16'384, 65'000, 250'000, 1'000'000};
-    constexpr std::size_t count = std::size(all);
-    const std::size_t used = stage.quick() ? 2 : count;
-    const auto own = [](std::uint32_t slots) {
-        return "own slot again, " + std::to_string(slots) + " slots";
-    };
-    const auto swap = [](std::uint32_t slots) {
-        return "32 held, take first, " + std::to_string(slots) + " slots";
-    };
-    for (std::size_t i = 0; i < used; ++i) {
-        for_each_subject([&]<class Subject>(const std::string& name) {
-            if (name.starts_with("boost::lockfree") && all[i] > boost_lockfree_max_slots) return;
-            if (name == "bare CAS, exchange" || name == "boost::lockfree::queue") return;
-            add_own<Subject>(stage, plan, name, own(all[i]), all[i]);
-            plan.cases.push_back(swapping<Order::take_then_give>(
-                stage, std::make_shared<Subject>(stage, all[i]), name, swap(all[i]), 32));
-        });
-    }
-    const std::string nine_tenths = "58500 of 65000 held, take first";
-    for_each_subject([&]<class Subject>(const std::string& name) {
-        if (stage.quick()) return;
-        plan.cases.push_back(swapping<Order::take_then_give>(
-            stage, std::make_shared<Subject>(stage, 65'000), name, nine_tenths, 58'500));
-    });
-    for (const Case& one : plan.cases) {
-        if (one.subject != "lagoon::Pool" && one.subject != "boost::lockfree::stack") continue;
-        if (one.pattern == nine_tenths) {
-            plan.ratios.push_back({one.subject, nine_tenths, one.subject, swap(all[0])});
-        }
-        for (std::size_t i = 1; i < used; ++i) {
-            for (const auto& pattern_of : {+own, +swap}) {
-                if (one.pattern != pattern_of(all[i])) continue;
-                plan.ratios.push_back({one.subject, one.pattern, one.subject, pattern_of(all[0])});
-            }
-        }
-    }
+    require(stage, plan);
 }
 
 }  // namespace
@@ -145,9 +118,7 @@ void build_growth(Stage& stage, Plan& plan) {
 int main(int argc, char** argv) {
     using namespace lagoon_perf;
     return run_program({.name = "pool_perf",
-                        .suites = {{"one_process", 1, build_patterns},
-                                   {"two_processes", 2, build_patterns},
-                                   {"growth", 1, build_growth}},
+                        .suites = {{"one_process", 1, build}, {"two_processes", 2, build}},
                         .facts = {}},
                        argc, argv);
 }

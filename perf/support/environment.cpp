@@ -21,6 +21,9 @@
 #ifndef LAGOON_PERF_FLAGS
 #define LAGOON_PERF_FLAGS "not recorded"
 #endif
+#ifndef LAGOON_PERF_PEERS
+#define LAGOON_PERF_PEERS "not recorded"
+#endif
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
@@ -48,6 +51,13 @@ std::string cpu_model() {
         if (colon != std::string::npos) return line.substr(colon + 2);
     }
     return "unknown";
+}
+
+std::string first_line(const char* path) {
+    std::ifstream lines(path);
+    std::string line;
+    std::getline(lines, line);
+    return line;
 }
 
 std::string utc_now() {
@@ -78,6 +88,8 @@ Environment environment() {
 #endif
         .flags = LAGOON_PERF_FLAGS,
         .boost = BOOST_LIB_VERSION,
+        .peers = LAGOON_PERF_PEERS,
+        .load = first_line("/proc/loadavg"),
         .membarrier = has_membarrier(),
     };
 }

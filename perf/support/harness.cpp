@@ -50,13 +50,16 @@ double run_case(Stage& stage, const Plan& plan, std::uint32_t index, std::uint64
     if (!stage.is_creator()) return 0;
     long long begin = INT64_MAX;
     long long end = 0;
+    double per_operation_ns = 0;
     for (unsigned i = 0; i < stage.participants(); ++i) {
         const Interval& interval = control.intervals[i];
         misses += interval.misses;
         if (interval.end_ns == 0) continue;  // had nothing to do in this case
         begin = std::min(begin, interval.begin_ns);
         end = std::max(end, interval.end_ns);
+        per_operation_ns = std::max(per_operation_ns, interval.per_operation_ns);
     }
+    if (per_operation_ns > 0) return per_operation_ns * static_cast<double>(operations);
     return static_cast<double>(end - begin);
 }
 
@@ -89,18 +92,22 @@ std::uint64_t calibrate(Stage& stage, const Plan& plan, std::uint32_t index, dou
     }
 }
 
-std::vector<CaseTimes> run_rounds(Stage& stage, const Plan& plan, const Options& options) {
+std::vector<CaseTimes> run_rounds(Stage& stage, const Suite& suite, const Plan& plan,
+                                  const Options& options) {
+    const double sample_ms = suite.sample_ms > 0 ? suite.sample_ms : options.sample_ms;
+    int rounds = options.quick ? 1 : options.rounds;
+    if (suite.max_rounds > 0) rounds = std::min(rounds, suite.max_rounds);
     const auto count = static_cast<std::uint32_t>(plan.cases.size());
     std::vector<CaseTimes> times(count);
     for (std::uint32_t i = 0; i < count; ++i) {
         CaseTimes& one = times[i];
         one.operations = std::min<std::uint64_t>(32, plan.cases[i].max_operations);
         if (options.quick) continue;
-        one.operations = calibrate(stage, plan, i, options.sample_ms * 1e6, one.misses);
+        one.operations = calibrate(stage, plan, i, sample_ms * 1e6, one.misses);
     }
     std::vector<std::uint32_t> order(std::size_t{2} * count);
     std::mt19937 shuffle_source(7);
-    for (int round = 0; round < (options.quick ? 1 : options.rounds); ++round) {
+    for (int round = 0; round < rounds; ++round) {
         for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i % count;
         std::shuffle(order.begin(), order.end(), shuffle_source);
         for (const std::uint32_t i : order) {
@@ -131,22 +138,26 @@ std::vector<std::string> helper_arguments(const Program& program, const Suite& s
 
 nlohmann::ordered_json run_suite(const Program& program, const Suite& suite, const Options& options,
                                  const std::vector<int>& cpus) {
+    std::vector<int> places = cpus;
+    if (suite.shares_cpu && !places.empty()) places.resize(1);
     Stage stage({.participant = options.participant,
                  .participants = suite.participants,
                  .cpu = options.participant > 0 ? options.cpu
-                        : cpus.empty()          ? -1
-                                                : cpus.front(),
+                        : places.empty()        ? -1
+                                                : places.front(),
                  .file = options.participant > 0 ? helper_file : -1,
                  .run_id = options.run_id + "." + suite.name,
-                 .quick = options.quick});
+                 .quick = options.quick,
+                 .cpus = places,
+                 .shares_cpu = suite.shares_cpu});
     Plan plan;
     suite.build(stage, plan);
-    stage.start_helpers(helper_arguments(program, suite, options), cpus);
+    stage.start_helpers(helper_arguments(program, suite, options), places);
     if (!stage.is_creator()) {
         serve(stage, plan);
         return {};
     }
-    const std::vector<CaseTimes> times = run_rounds(stage, plan, options);
+    const std::vector<CaseTimes> times = run_rounds(stage, suite, plan, options);
     stage.control().next_case = end_of_suite;
     stage.meet();
     stage.join_helpers();
@@ -167,6 +178,8 @@ nlohmann::ordered_json header(const Program& program, const Options& options,
             {"compiler", about.compiler},
             {"flags", about.flags},
             {"boost", about.boost},
+            {"peers", about.peers},
+            {"load_at_start", about.load},
             {"membarrier", about.membarrier},
             {"sample_ms", options.sample_ms}};
 }
@@ -248,9 +261,28 @@ int lead(const Program& program, Options& options) {
 
 }  // namespace
 
+bool Plan::has(const std::string& subject, const std::string& pattern) const {
+    return std::any_of(cases.begin(), cases.end(), [&](const Case& one) {
+        return one.subject == subject && one.pattern == pattern;
+    });
+}
+
+void Plan::require(const Ratio& ratio) {
+    if (!has(ratio.subject, ratio.pattern) || !has(ratio.to_subject, ratio.to_pattern)) return;
+    for (Ratio& one : ratios) {
+        if (one.subject == ratio.subject && one.pattern == ratio.pattern &&
+            one.to_subject == ratio.to_subject && one.to_pattern == ratio.to_pattern) {
+            one = ratio;
+            return;
+        }
+    }
+    ratios.push_back(ratio);
+}
+
 void Plan::compare_all_to(const std::string& pattern, const std::string& to_subject) {
     for (const Case& one : cases) {
         if (one.pattern != pattern || one.subject == to_subject) continue;
+        if (!has(to_subject, pattern)) continue;
         ratios.push_back({one.subject, pattern, to_subject, pattern});
     }
 }

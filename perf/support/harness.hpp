@@ -16,16 +16,19 @@
 #include <string>
 #include <vector>
 
+#include "histogram.hpp"
 #include "stage.hpp"
 
 namespace lagoon_perf {
 
-/// One thing that is timed. `run` performs the operations inside exactly one `Stage::timed`.
+/// One thing that is timed. `run` performs the operations inside exactly one `Stage::timed`, or
+/// tells the median of what it has timed one by one.
 struct Case {
     std::string subject;
     std::string pattern;
     std::function<Interval(std::uint64_t operations)> run;
     std::uint64_t max_operations = UINT64_MAX;
+    std::vector<const Histogram*> latencies = {};  // one per participant that timed each operation
 };
 
 /// A ratio to tell: `subject` in `pattern` over `to_subject` in `to_pattern`.
@@ -35,11 +38,23 @@ struct Ratio {
     std::string to_subject;
     std::string to_pattern;
     double at_most = 0;  // 0: nothing is required
+    double aim = 0;      // what would be better still; 0: none
+};
+
+/// What a run leaves out, and why.
+struct Skipped {
+    std::string what;
+    std::string why;
 };
 
 struct Plan {
     std::vector<Case> cases;
     std::vector<Ratio> ratios;
+    std::vector<Skipped> skipped = {};
+
+    [[nodiscard]] bool has(const std::string& subject, const std::string& pattern) const;
+    /// Adds a ratio, or its bounds to the one there is; nothing when a peer was skipped.
+    void require(const Ratio& ratio);
 
     /// Ratios of all other subjects of a pattern to one of them.
     void compare_all_to(const std::string& pattern, const std::string& to_subject);
@@ -51,6 +66,9 @@ struct Suite {
     std::string name;
     unsigned participants = 1;
     std::function<void(Stage&, Plan&)> build;
+    bool shares_cpu = false;  // all on one CPU; else participant n on the n-th, round and round
+    double sample_ms = 0;     // 0: as the command line says
+    int max_rounds = 0;       // 0: as the command line says
 };
 
 /// A figure that is read or computed rather than timed, e.g. bytes per slot.

@@ -26,22 +26,25 @@ namespace lagoon_perf {
 /// Makes the compiler compute `pointer`, at no further cost.
 inline void keep(const void* pointer) { asm("" : : "r"(pointer)); }
 
-/// Takes a slot and gives it back, again and again.
+/// Takes a slot and gives it back, again and again. Returns how often there was none.
+template <class Subject>
+[[gnu::noinline]] std::uint64_t own_steps(Subject& subject, std::uint64_t steps) {
+    std::uint64_t misses = 0;
+    for (std::uint64_t n = 0; n < steps; ++n) {
+        typename Subject::Held held = subject.take();
+        if (!subject.has(held)) {
+            ++misses;
+            continue;
+        }
+        keep(subject.address(held));
+        subject.leave(held);
+    }
+    return misses;
+}
+
 template <class Subject>
 Interval own_again(Stage& stage, Subject& subject, std::uint64_t operations) {
-    return stage.timed([&] {
-        std::uint64_t misses = 0;
-        for (std::uint64_t n = 0; n < operations; ++n) {
-            typename Subject::Held held = subject.take();
-            if (!subject.has(held)) {
-                ++misses;
-                continue;
-            }
-            keep(subject.address(held));
-            subject.leave(held);
-        }
-        return misses;
-    });
+    return stage.timed([&] { return own_steps(subject, operations); });
 }
 
 /// Which of the held ones goes next: drawn beforehand, so that the draw is one load.

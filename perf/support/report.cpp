@@ -44,11 +44,29 @@ Json ratio_to_json(const Plan& plan, const Ratio& ratio, const std::vector<CaseT
                  {"ratio", to_json(summary)},
                  {"noise_subject", to_json(summarize(quotients(above.second, above.first)))},
                  {"noise_to", to_json(summarize(quotients(below.second, below.first)))}};
+    if (ratio.aim > 0) json["aim"] = ratio.aim;
     if (ratio.at_most > 0) {
         json["at_most"] = ratio.at_most;
         json["met"] = summary.median <= ratio.at_most;
     }
     return json;
+}
+
+Json to_json(const std::vector<const Histogram*>& parts) {
+    Histogram all;
+    for (const Histogram* part : parts) all.add(*part);
+    Json buckets = Json::array();
+    all.for_each([&](std::uint64_t upper_ns, std::uint64_t count) {
+        buckets.push_back(Json::array({upper_ns, count}));
+    });
+    return {{"count", all.total()},
+            {"p50", all.quantile_ns(0.5)},
+            {"p90", all.quantile_ns(0.9)},
+            {"p99", all.quantile_ns(0.99)},
+            {"p99.9", all.quantile_ns(0.999)},
+            {"p99.99", all.quantile_ns(0.9999)},
+            {"max", all.max_ns()},
+            {"upper_end_ns_and_count", buckets}};
 }
 
 std::string spread(const Json& summary) {
@@ -73,16 +91,28 @@ std::string with_noise(const Json& ratio) {
 void print_case(std::ostream& out, const Json& one, const Json& ratios) {
     const Json& ns = one["ns_per_operation"];
     std::string ratio;
+    const Json* reference = nullptr;  // what the pattern's first ratio is to
     for (const Json& candidate : ratios) {
         if (candidate["pattern"] != one["pattern"] || candidate["to_pattern"] != one["pattern"]) {
             continue;
         }
+        if (reference == nullptr) reference = &candidate["to_subject"];
+        if (candidate["to_subject"] != *reference) continue;
         if (candidate["subject"] == one["subject"]) ratio = with_noise(candidate);
         if (candidate["to_subject"] == one["subject"]) ratio = "1";
     }
     out << fmt::format("    {:<32} {:9.2f} {:9.2f} {:9.2f} {:9.2f}  {}\n", text(one, "subject"),
                        ns["min"].get<double>(), ns["q1"].get<double>(), ns["median"].get<double>(),
                        ns["q3"].get<double>(), ratio);
+}
+
+void print_latency(std::ostream& out, const Json& one) {
+    const Json& latency = one["latency_ns"];
+    out << fmt::format("    {:<32} {:<34}", text(one, "subject"), text(one, "pattern"));
+    for (const char* key : {"p50", "p99", "p99.9", "p99.99", "max"}) {
+        out << fmt::format(" {} {}", key, latency[key].get<std::uint64_t>());
+    }
+    out << " ns\n";
 }
 
 }  // namespace
@@ -97,14 +127,24 @@ Json suite_to_json(const Suite& suite, const Plan& plan, const std::vector<CaseT
                          {"ns_per_operation", to_json(summarize(all))},
                          {"first_samples_ns", times[i].first},
                          {"second_samples_ns", times[i].second}});
+        if (!plan.cases[i].latencies.empty()) {
+            cases.back()["latency_ns"] = to_json(plan.cases[i].latencies);
+        }
     }
     Json ratios = Json::array();
     for (const Ratio& ratio : plan.ratios) ratios.push_back(ratio_to_json(plan, ratio, times));
+    Json skipped = Json::array();
+    for (const Skipped& one : plan.skipped) {
+        skipped.push_back({{"what", one.what}, {"why", one.why}});
+    }
     return {{"suite", suite.name},
             {"processes", suite.participants},
+            {"placement", suite.shares_cpu ? "all on one CPU"
+                                           : "participant n on the n-th CPU, round and round"},
             {"rounds", times.empty() ? 0 : times.front().first.size()},
             {"cases", cases},
-            {"ratios", ratios}};
+            {"ratios", ratios},
+            {"skipped", skipped}};
 }
 
 Json facts_to_json(const std::vector<Fact>& facts) {
@@ -136,6 +176,12 @@ void print_suite(std::ostream& out, const Json& suite) {
             if (one["pattern"] == pattern) print_case(out, one, suite["ratios"]);
         }
     }
+    for (const Json& one : suite["cases"]) {
+        if (one.contains("latency_ns")) print_latency(out, one);
+    }
+    for (const Json& one : suite["skipped"]) {
+        out << fmt::format("  skipped: {}: {}\n", text(one, "what"), text(one, "why"));
+    }
     const auto across = [](const Json& one) { return one["pattern"] != one["to_pattern"]; };
     const Json& ratios = suite["ratios"];
     if (std::any_of(ratios.begin(), ratios.end(), across)) out << "  between patterns\n";
@@ -159,8 +205,10 @@ int print_requirements(std::ostream& out, const Json& result) {
     const auto tell = [&](const std::string& what, double found, const Json& json) {
         const bool met = json["met"].get<bool>();
         if (!met) ++unmet;
-        out << fmt::format("    {:<8} {:>8.3f} at most {:<7.3f} {}\n", met ? "met" : "not met",
-                           found, json["at_most"].get<double>(), what);
+        const std::string aim =
+            json.contains("aim") ? fmt::format(" (aim {})", json["aim"].get<double>()) : "";
+        out << fmt::format("    {:<8} {:>9.5f} at most {}{}: {}\n", met ? "met" : "not met", found,
+                           json["at_most"].get<double>(), aim, what);
     };
     out << "\nrequired (a ratio's median counts)\n";
     for (const Json& suite : result["suites"]) {

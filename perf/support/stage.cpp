@@ -1,15 +1,19 @@
 #include "stage.hpp"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
+#include <ctime>
 #include <stdexcept>
 #include <system_error>
 
@@ -21,8 +25,16 @@ namespace {
 
 constexpr std::size_t file_bytes = std::size_t{8} << 30;  // sparse: only touched pages exist
 constexpr int helper_file = 3;                            // the file's descriptor in a helper
-constexpr int spins_before_yield = 4000;
 constexpr long long patience_ns = 120'000'000'000;
+
+void sleep_on(lagoon::detail::Atomic<std::uint32_t>& word, std::uint32_t while_it_is) {
+    constexpr timespec cap{.tv_sec = 0, .tv_nsec = 100'000'000};
+    syscall(SYS_futex, word.address(), FUTEX_WAIT, while_it_is, &cap, nullptr, 0);
+}
+
+void wake_all(lagoon::detail::Atomic<std::uint32_t>& word) {
+    syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
 
 [[noreturn]] void fail(const char* what, int error = errno) {
     throw std::system_error(error, std::generic_category(), what);
@@ -42,6 +54,9 @@ Stage::Stage(const StageOptions& options) : options_(options) {
     void* mapped = mmap(nullptr, file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, options_.file, 0);
     if (mapped == MAP_FAILED) fail("mmap");
     base_ = static_cast<std::byte*>(mapped);
+    const bool crowded = options_.participants > allowed_cpus().size() || options_.shares_cpu;
+    spins_ = crowded ? 50 : 4000;
+    yields_ = crowded ? 0 : 20'000;
     if (options_.cpu >= 0) pin_to(options_.cpu);
     control_ = &place<Control>();
 }
@@ -54,6 +69,8 @@ Stage::~Stage() {
     munmap(base_, file_bytes);
     close(options_.file);
 }
+
+std::size_t Stage::size_bytes() { return file_bytes; }
 
 std::string Stage::next_name() {
     return "perf." + options_.run_id + "." + std::to_string(names_++);
@@ -102,30 +119,36 @@ void Stage::join_helpers() {
     }
 }
 
-void Stage::meet() {
-    if (options_.participants == 1) return;
+void Stage::meet() { meet_at(control_->all, options_.participants); }
+
+void Stage::meet_at(Barrier& barrier, unsigned count) {
+    if (count == 1) return;
+    const bool at_once = sitting_out_;
+    sitting_out_ = false;
     // B0 relaxed load, no pair: the phase cannot move before this participant has arrived.
-    const std::uint32_t phase = control_->phase.load(std::memory_order_relaxed);
+    const std::uint32_t phase = barrier.phase.load(std::memory_order_relaxed);
     // B1 acq_rel RMW -> B1, <- B1: the last to arrive has seen what the others wrote.
-    if (control_->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == options_.participants) {
+    if (barrier.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
         // B2 relaxed store, no pair: B3 publishes it.
-        control_->arrived.store(0, std::memory_order_relaxed);
+        barrier.arrived.store(0, std::memory_order_relaxed);
         // B3 release store -> B4.
-        control_->phase.store(phase + 1, std::memory_order_release);
+        barrier.phase.store(phase + 1, std::memory_order_release);
+        wake_all(barrier.phase);
         return;
     }
     const long long give_up_ns = clock_ns() + patience_ns;
-    for (int spins = 0;; ++spins) {
+    for (int turns = at_once ? spins_ + yields_ : 0;; ++turns) {
         // B4 acquire load <- B3.
-        if (control_->phase.load(std::memory_order_acquire) != phase) return;
-        if (spins < spins_before_yield) {
+        if (barrier.phase.load(std::memory_order_acquire) != phase) return;
+        if (turns < spins_) {
             lagoon::detail::cpu_relax();
-            continue;
+        } else if (turns < spins_ + yields_) {
+            sched_yield();
+        } else {
+            sleep_on(barrier.phase, phase);
+            check_alive();
+            if (clock_ns() > give_up_ns) throw std::runtime_error("a participant did not arrive");
         }
-        sched_yield();
-        if (spins % 64 != 0) continue;
-        check_alive();
-        if (clock_ns() > give_up_ns) throw std::runtime_error("a participant did not arrive");
     }
 }
 

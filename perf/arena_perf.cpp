@@ -173,7 +173,7 @@ double slot_overhead(const std::string& name, bool dense, double rounded_bytes) 
     return (bytes(many) - bytes(few)) / static_cast<double>(many - few) - rounded_bytes;
 }
 
-std::vector<Fact> sizes_in_arena(const std::string& run_id) {
+std::vector<Fact> sizes_in_arena(const std::string& run_id, bool) {
     const std::string name = "perf." + run_id + ".facts";
     const auto bytes = [&](std::uint64_t processes, std::uint64_t threads) {
         lagoon::ArenaOptions options;

@@ -28,8 +28,11 @@ class LagoonPool {
 public:
     using Held = lagoon::Lease<PooledWord>;
 
-    LagoonPool(Stage& stage, std::uint32_t capacity_slots)
-        : arena_(attach(stage, capacity_slots)), pool_(arena_->pool) {
+    LagoonPool(Stage& stage, std::uint32_t capacity_slots, const lagoon::ArenaOptions& options = {})
+        : LagoonPool(stage, capacity_slots, options, stage.next_name()) {}
+    LagoonPool(const Stage& stage, std::uint32_t capacity_slots,
+               const lagoon::ArenaOptions& options, const std::string& name)
+        : arena_(attach(stage, capacity_slots, options, name)), pool_(arena_->pool) {
         if (!stage.is_creator()) return;
         for (std::uint32_t slot = 0; slot < capacity_slots; ++slot) {
             if (!pool_.add(PooledWord{slot})) throw std::runtime_error("the pool is too small");
@@ -41,13 +44,17 @@ public:
     const void* address(Held& held) const { return &*held; }
     void give(Held& held) { held.give_back(); }
     void leave(Held&) {}  // the lease's destructor gives it back
+    /// May sleep.
+    Held wait() { return pool_.acquire(); }
+    [[nodiscard]] lagoon::Pool<PooledWord>& pool() { return pool_; }
 
 private:
-    static lagoon::Arena<PoolArena> attach(Stage& stage, std::uint32_t capacity_slots) {
-        const std::string name = stage.next_name();
+    static lagoon::Arena<PoolArena> attach(const Stage& stage, std::uint32_t capacity_slots,
+                                           const lagoon::ArenaOptions& options,
+                                           const std::string& name) {
         const lagoon::Count capacity{capacity_slots};
         if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity);
-        return lagoon::Arena<PoolArena>::create(name, lagoon::ArenaOptions{}, capacity);
+        return lagoon::Arena<PoolArena>::create(name, options, capacity);
     }
 
     lagoon::Arena<PoolArena> arena_;

@@ -238,7 +238,8 @@ int lead(const Program& program, Options& options) {
         cases += result["suites"].back()["cases"].size();
         if (!options.quick) print_suite(std::cout, result["suites"].back());
     }
-    if (program.facts) result["facts"] = facts_to_json(program.facts(options.run_id));
+    if (program.facts)
+        result["facts"] = facts_to_json(program.facts(options.run_id, options.quick));
     if (cases + result["facts"].size() == 0) {
         std::cerr << program.name << ": no suite's name contains '" << options.suite << "'\n";
         return 2;

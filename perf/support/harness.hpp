@@ -28,7 +28,9 @@ struct Case {
     std::string pattern;
     std::function<Interval(std::uint64_t operations)> run;
     std::uint64_t max_operations = UINT64_MAX;
-    std::vector<const Histogram*> latencies = {};  // one per participant that timed each operation
+    // Where single operations were timed, one per participant that did; and what, if not those.
+    std::vector<const Histogram*> latencies = {};
+    std::string latencies_are = {};
 };
 
 /// A ratio to tell: `subject` in `pattern` over `to_subject` in `to_pattern`.
@@ -82,7 +84,7 @@ struct Fact {
 struct Program {
     std::string name;
     std::vector<Suite> suites;
-    std::function<std::vector<Fact>(const std::string& run_id)> facts;  // may be empty
+    std::function<std::vector<Fact>(const std::string& run_id, bool quick)> facts;  // may be empty
 };
 
 /// Timed results of one case: `first[r]` and `second[r]` are of round r.

@@ -129,6 +129,9 @@ Json suite_to_json(const Suite& suite, const Plan& plan, const std::vector<CaseT
                          {"second_samples_ns", times[i].second}});
         if (!plan.cases[i].latencies.empty()) {
             cases.back()["latency_ns"] = to_json(plan.cases[i].latencies);
+            if (!plan.cases[i].latencies_are.empty()) {
+                cases.back()["latency_is"] = plan.cases[i].latencies_are;
+            }
         }
     }
     Json ratios = Json::array();

@@ -1,23 +1,21 @@
 #include "stage.hpp"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
-#include <ctime>
 #include <stdexcept>
 #include <system_error>
 
 #include "environment.hpp"
+#include "futex.hpp"
 
 namespace lagoon_perf {
 
@@ -26,15 +24,6 @@ namespace {
 constexpr std::size_t file_bytes = std::size_t{8} << 30;  // sparse: only touched pages exist
 constexpr int helper_file = 3;                            // the file's descriptor in a helper
 constexpr long long patience_ns = 120'000'000'000;
-
-void sleep_on(lagoon::detail::Atomic<std::uint32_t>& word, std::uint32_t while_it_is) {
-    constexpr timespec cap{.tv_sec = 0, .tv_nsec = 100'000'000};
-    syscall(SYS_futex, word.address(), FUTEX_WAIT, while_it_is, &cap, nullptr, 0);
-}
-
-void wake_all(lagoon::detail::Atomic<std::uint32_t>& word) {
-    syscall(SYS_futex, word.address(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
 
 [[noreturn]] void fail(const char* what, int error = errno) {
     throw std::system_error(error, std::generic_category(), what);
@@ -133,7 +122,7 @@ void Stage::meet_at(Barrier& barrier, unsigned count) {
         barrier.arrived.store(0, std::memory_order_relaxed);
         // B3 release store -> B4.
         barrier.phase.store(phase + 1, std::memory_order_release);
-        wake_all(barrier.phase);
+        futex_wake(barrier.phase, INT_MAX);
         return;
     }
     const long long give_up_ns = clock_ns() + patience_ns;
@@ -145,7 +134,7 @@ void Stage::meet_at(Barrier& barrier, unsigned count) {
         } else if (turns < spins_ + yields_) {
             sched_yield();
         } else {
-            sleep_on(barrier.phase, phase);
+            futex_sleep(barrier.phase, phase);
             check_alive();
             if (clock_ns() > give_up_ns) throw std::runtime_error("a participant did not arrive");
         }
@@ -154,9 +143,11 @@ void Stage::meet_at(Barrier& barrier, unsigned count) {
 
 void Stage::check_alive() {
     for (std::size_t i = 0; i < helpers_.size(); ++i) {
-        if (waitpid(helpers_[i], nullptr, WNOHANG) != helpers_[i]) continue;
-        helpers_.erase(helpers_.begin() + static_cast<std::ptrdiff_t>(i));
-        throw std::runtime_error("a helper process ended early");
+        int status = 0;
+        if (waitpid(helpers_[i], &status, WNOHANG) != helpers_[i]) continue;
+        helpers_.erase(helpers_.begin() + static_cast<std::ptrdiff_t>(i--));
+        // One that ended well has passed this barrier, which was its last, before us.
+        if (status != 0) throw std::runtime_error("a helper process ended early");
     }
 }
 

@@ -70,6 +70,7 @@ public:
     [[nodiscard]] unsigned participant() const { return options_.participant; }
     [[nodiscard]] unsigned participants() const { return options_.participants; }
     [[nodiscard]] bool quick() const { return options_.quick; }
+    [[nodiscard]] bool shares_cpu() const { return options_.shares_cpu; }
 
     /// Where participant `n` is pinned to; -1: nowhere. In participant 0 alone.
     [[nodiscard]] int cpu_of(unsigned n) const {

@@ -36,4 +36,11 @@ namespace lagoon_perf {
     return measured;
 }
 
+/// A difference of ticks in nanoseconds; a negative one, of two CPUs' counters, is 0.
+[[nodiscard]] inline std::uint64_t in_ns(std::uint64_t difference) {
+    const auto signed_difference = static_cast<std::int64_t>(difference);
+    if (signed_difference <= 0) return 0;
+    return static_cast<std::uint64_t>(static_cast<double>(signed_difference) * ns_per_tick());
+}
+
 }  // namespace lagoon_perf

@@ -272,6 +272,4 @@ void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
     }
 }
 
-}
-
 }  // namespace lagoon::inline v1::detail

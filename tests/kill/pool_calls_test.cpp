@@ -130,6 +130,63 @@ TEST_CASE("kill: a waiter is served although its releaser is killed at any syste
     print(lock ? "unlock while somebody waits" : "give_back while somebody waits", points);
 }
 
+TEST_CASE("kill: a waiter killed between its wake-up and what it was woken for wakes the next",
+          "[kill][process]") {
+    const auto name = unique_name("woken");
+    const bool lock = GENERATE(false, true);
+    const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));
+    const auto open = [&] { return Arena<Desk>::open(name); };
+    const auto wait = [&](Arena<Desk>& same) {
+        if (lock) {
+            same->lock.lock();
+            same->lock.unlock();
+        } else {
+            same->pool.acquire().give_back();
+        }
+    };
+    const auto woken = [](const rig::Stepper& stepper) {
+        const std::string where = stepper.where();
+        return where.starts_with("exit") && where.find('-') == std::string::npos;
+    };
+    // A sleep may end by its cap before the test is done with it, and then the round does not
+    // count.
+    int rounds = 0;
+    for (bool counts = false; !counts; ++rounds) {
+        REQUIRE(rounds < 200);
+        auto all = all_of(desk);
+        REQUIRE(desk->lock.try_lock());
+        rig::Stepper first{open, wait};
+        rig::Stepper second{open, wait};
+        bool released = false;
+        bool first_woken = false;
+        bool second_woken = false;
+        const auto both_sleep = [&] {
+            if (std::exchange(released, true)) return;
+            desk->lock.unlock();
+            all.pop_back();
+            support::wait_until([&] { return first.is_halted(); });
+            first_woken = woken(first);
+            ::kill(first.pid(), SIGKILL);
+        };
+        const auto first_sleeps = [&] {
+            while (!released && second.step(both_sleep) == rig::Stop::halted) {
+            }
+            second_woken = woken(second);
+        };
+        while (!released && first.step(first_sleeps) == rig::Stop::halted) {
+        }
+        REQUIRE(released);
+        REQUIRE(first.kill() == support::killed_by(SIGKILL));
+        REQUIRE(second.run_on() == rig::Stop::done);
+        REQUIRE(second.finish() == support::exited(0));
+        all.clear();
+        require_unclaimed(desk, 0);
+        counts = first_woken && second_woken;
+    }
+    std::printf("kill points:    1  between a wake-up and %s, round %d\n",
+                lock ? "the lock" : "the taking", rounds);
+}
+
 TEST_CASE("kill: at every system call of filling and emptying slots", "[kill][process]") {
     const auto name = unique_name("pool");
     const auto desk = Arena<Desk>::create(name, scene::small(Lifetime::scoped));

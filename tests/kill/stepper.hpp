@@ -162,6 +162,9 @@ public:
         return ::process_vm_readv(pid_, &here, 1, &there, 1, 0) > 0 && code == system_call;
     }
 
+    /// At a stop, also one that no call here has waited for yet.
+    [[nodiscard]] bool is_halted() const { return is_in_state('t'); }
+
     /// "entry of system call 257", for a failing test's message.
     [[nodiscard]] std::string where() const {
         __ptrace_syscall_info info{};
@@ -262,7 +265,9 @@ private:
             moment = std::chrono::steady_clock::now() + 2ms;
         }
     }
-    [[nodiscard]] bool is_asleep() const {
+    [[nodiscard]] bool is_asleep() const { return is_in_state('S'); }
+    /// As in the kernel's list of processes.
+    [[nodiscard]] bool is_in_state(char letter) const {
         const std::string path = "/proc/" + std::to_string(thread_) + "/stat";
         char text[256] = {};
         const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -271,7 +276,8 @@ private:
         ::close(fd);
         const std::string line{text, got > 0 ? static_cast<std::size_t>(got) : 0};
         const auto name_end = line.rfind(')');
-        return name_end != std::string::npos && line.compare(name_end, 3, ") S") == 0;
+        return name_end != std::string::npos &&
+               line.compare(name_end, 3, std::string{") "} + letter) == 0;
     }
     [[nodiscard]] bool has_ended() const {
         siginfo_t info{};

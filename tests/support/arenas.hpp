@@ -188,6 +188,15 @@ private:
     pid_t pid_;
 };
 
+/// Stops the process, and comes back when it has stopped.
+inline void stop(const Child& child) {
+    ::kill(child.pid(), SIGSTOP);
+    siginfo_t info{};
+    while (::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WSTOPPED) != 0) {
+        if (errno != EINTR) std::abort();
+    }
+}
+
 /// Runs `body` in a forked process to its end.
 template <class Body>
 Ended in_child(Body&& body) {

@@ -343,19 +343,19 @@ TEST_CASE("pool waiting: a waiter killed between its two marks is not counted fo
     CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
 }
 
-TEST_CASE("pool waiting: a woken waiter that is killed before it takes wakes the next by dying") {
+TEST_CASE("pool waiting: a waiter that is stopped holds up nobody behind it") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
-    // Stopped, it cannot take what it is woken for.
     Child first{[&] { return room->items.acquire() ? 0 : 1; }};
     wait_for_waiters(room, 1);
-    ::kill(first.pid(), SIGSTOP);
+    // Off the futex, for the kernel ends its sleep to stop it.
+    support::stop(first);
     bool served = false;
     std::thread second{[&] { served = static_cast<bool>(room->items.acquire()); }};
     wait_for_waiters(room, 2);
     held.give_back();
-    first.kill();
     second.join();
+    first.kill();
     CHECK(served);
     CHECK(room->items.stats().waiting <= 1);
     (void)room.reap();

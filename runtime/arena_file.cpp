@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include <lagoon/error.hpp>
 
@@ -191,9 +192,19 @@ void require_arena_name(std::string_view name) {
 }
 
 std::string arena_directory(const std::string& option) {
-    if (!option.empty()) return option;
     const char* set = std::getenv("LAGOON_DIR");
-    return set != nullptr && *set != '\0' ? set : "/dev/shm";
+    const std::string given = !option.empty()                  ? option
+                              : set != nullptr && *set != '\0' ? set
+                                                               : "/dev/shm";
+    if (given.front() == '/') return given;
+    // This process or its workers may stand elsewhere later on.
+    std::error_code error;
+    const auto here = std::filesystem::current_path(error);
+    if (error) {
+        fail(Errc::system, "the directory " + given + " is relative to one that is gone",
+             error.value());
+    }
+    return (here / given).string();
 }
 
 std::string arena_path(const std::string& directory, std::string_view name) {

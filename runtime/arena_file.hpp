@@ -14,7 +14,7 @@ namespace lagoon::inline v1::detail {
 
 /// Letters, digits, '.', '_', '-'; not empty, not too long. Throws bad_name.
 void require_arena_name(std::string_view name);
-/// The option, else LAGOON_DIR, else /dev/shm.
+/// The option, else LAGOON_DIR, else /dev/shm; absolute, from where the process stands now.
 [[nodiscard]] std::string arena_directory(const std::string& option);
 [[nodiscard]] std::string arena_path(const std::string& directory, std::string_view name);
 constexpr std::string_view arena_prefix = "lagoon.";

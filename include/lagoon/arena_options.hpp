@@ -23,12 +23,13 @@ enum class Ownership : std::uint32_t {
 
 struct ArenaOptions {
     Lifetime lifetime = Lifetime::scoped;
-    std::uint32_t mode = 0600;   ///< permission bits of the file, whatever the umask
-    std::int64_t owner = -1;     ///< a user id trusted beside our own and root's; -1: none
-    std::string directory = {};  ///< default: LAGOON_DIR, else /dev/shm
-    Count max_processes = 128;   ///< attached at one time, over all programs
-    Count max_threads = 512;     ///< with a lane of their own; further ones share
-    bool prefault = false;       ///< touch every page now, in this process
+    std::uint32_t mode = 0600;  ///< permission bits of the file, whatever the umask
+    std::int64_t owner = -1;    ///< a user id trusted beside our own and root's; -1: none
+    /// Default: LAGOON_DIR, else /dev/shm. A relative one is looked up once, in the call.
+    std::string directory = {};
+    Count max_processes = 128;  ///< attached at one time, over all programs
+    Count max_threads = 512;    ///< with a lane of their own; further ones share
+    bool prefault = false;      ///< touch every page now, in this process
     Ownership ownership = Ownership::automatic;
     bool keeper = true;  ///< one sleeping thread, so that our death is noticed at once
 };

@@ -23,6 +23,7 @@
 
 #include "commands.hpp"
 #include "element.hpp"
+#include "runtime/arena_file.hpp"
 #include "text.hpp"
 
 namespace lagoon::inline v1::tool {
@@ -85,7 +86,7 @@ void set_environment(const Common& common, const LeaseRequest& request, const Ar
         }
     };
     const auto& pool = *static_cast<const PoolObject*>(view.object(entry));
-    if (!common.directory.empty()) set("LAGOON_DIR", common.directory);
+    if (!common.directory.empty()) set("LAGOON_DIR", detail::arena_directory(common.directory));
     set("LAGOON_ARENA", request.arena);
     set("LAGOON_POOL", request.pool);
     set("LAGOON_SLOT", std::to_string(taken.index));

@@ -422,6 +422,35 @@ TEST_CASE("arena name: the file has the mode that was asked for, whatever the um
     REQUIRE(mode_of(ours) == 0600);
 }
 
+TEST_CASE("arena name: a relative directory stays where it was, wherever the process goes",
+          "[arena][names][process]") {
+    const auto name = unique_name("names");
+    const auto sub = unique_name("directory");
+    const auto path = support::arena_directory() + "/" + sub;
+    REQUIRE(::mkdir(path.c_str(), 0700) == 0);
+    const bool by_option = GENERATE(false, true);
+    const auto end = support::in_child([&] {
+        if (::chdir(support::arena_directory().c_str()) != 0) return 1;
+        ArenaOptions options;
+        if (by_option) options.directory = sub;
+        if (!by_option && ::setenv("LAGOON_DIR", sub.c_str(), 1) != 0) return 2;
+        auto arena = Arena<Tally>::create(name, options);
+        if (::chdir("/") != 0 || !exists(path + "/lagoon." + name)) return 3;
+        if (support::in_child([&] {
+                arena->total.add(1);
+                return arena->pool.add(1) ? 0 : 1;
+            }) != support::exited(0)) {
+            return 4;
+        }
+        arena.close();
+        return 0;
+    });
+    const bool empty = std::filesystem::is_empty(path);
+    std::filesystem::remove_all(path);
+    REQUIRE(end == support::exited(0));
+    REQUIRE(empty);
+}
+
 TEST_CASE("arena name: the directory is an option, and goes before LAGOON_DIR", "[arena][names]") {
     const auto directory = support::arena_directory() + "/" + unique_name("directory");
     REQUIRE(::mkdir(directory.c_str(), 0700) == 0);

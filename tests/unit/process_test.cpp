@@ -97,6 +97,16 @@ TEST_CASE("process: a function runs in a process of its own, with the struct fil
     CHECK(desk->begun.load() == 1);
 }
 
+TEST_CASE("process: a worker finds an arena by the directory that was relative to another place") {
+    const Scratch scratch{"relative"};
+    std::filesystem::create_directories(scratch.path() + "/arenas");
+    const auto before = std::filesystem::current_path();
+    std::filesystem::current_path(scratch.path());
+    const auto desk = Arena<Desk>::create(unique_name("desk"), {.directory = "arenas"});
+    std::filesystem::current_path(before);
+    CHECK(Process::spawn<answer>(desk).join() == ExitStatus{Ended::exited, 42, 0});
+}
+
 TEST_CASE("process: every form of function works") {
     const auto desk = make_desk();
     CHECK(Process::spawn<without_arena>(desk, 6, 7).join().code == 42);

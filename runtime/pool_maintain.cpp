@@ -4,7 +4,8 @@
 //   after EMPTY to BUILDING             BUILDING(dead)                DIRTY(must_destroy)
 //   in the factory, before HELD         BUILDING(dead), half a value  DIRTY(must_destroy)
 //   in check or reset                   CHECKING(dead)                DIRTY(borrower_died)
-//   in destroy, before EMPTY            CLOSING(dead)                 DIRTY(must_destroy): again
+//   in destroy                          CLOSING(dead)                 DIRTY(must_destroy): again
+//   between destroy and EMPTY           CLOSING(dead, ended)          DIRTY(ended): zeroed
 //
 // The bit of a slot in the tree of what is empty or dirty is cleared by whoever owns the slot and
 // by nobody else: a process that is stopped there hides no slot from the others. Whoever comes to
@@ -44,9 +45,15 @@ void forgive_deaths(PoolBody& body, std::uint64_t index, std::uint64_t dirty) no
 
 void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
     PoolBody& body = body_of(pool);
+    std::uint64_t ended = word::ended(owned);
+    // Before the first byte goes, or after a death here destroy would be given half a value.
+    if (owned != ended && !move_truth(body, index, owned, ended)) {
+        count(body.damaged);
+        return;
+    }
     std::fill_n(value_of(body, index), body.value_bytes, std::byte{0});
-    const std::uint64_t empty = word::next(owned, SlotState::empty) & ~word::recovered_bit;
-    if (!move_truth(body, index, owned, empty)) {
+    const std::uint64_t empty = word::next(ended, SlotState::empty) & ~word::recovered_bit;
+    if (!move_truth(body, index, ended, empty)) {
         count(body.damaged);
         return;
     }
@@ -76,7 +83,8 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
                 Reaped* done) noexcept {
     PoolBody& body = body_of(pool);
     const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-    if ((hook_bits(body) & hook_destroy) != 0 && !own.hooks.destroy) {
+    const bool ended = word::is_ended(expected);
+    if (!ended && (hook_bits(body) & hook_destroy) != 0 && !own.hooks.destroy) {
         // Only a process with the hook may end this resource.
         if (word::state(expected) == SlotState::dirty &&
             word::reason(expected) == DirtyReason::must_destroy) {
@@ -91,9 +99,14 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
         wake_for_place(pool);
         return false;
     }
-    const std::uint64_t closing = word::next(expected, SlotState::closing, cache_of(pool).lane);
+    std::uint64_t closing = word::next(expected, SlotState::closing, cache_of(pool).lane);
+    if (ended) closing = word::ended(closing);
     if (!move_truth(body, index, expected, closing)) return false;
     drop_hint(hints_of(body, Hint::dirty), index);
+    if (ended) {
+        make_empty(pool, index, closing);
+        return true;
+    }
     if (done != nullptr && own.hooks.destroy) ++done->hooks_run;
     close_slot(pool, index, closing);
     return true;
@@ -166,6 +179,7 @@ void pool_fail_build(PoolObject& pool, Taken building) noexcept {
 }
 
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
+    if (word::is_ended(word)) return Need::destroy;
     // O13 acquire load <- O14.
     const std::uint64_t counted = slot_of(body, index).meta.load(std::memory_order_acquire);
     if (body.quarantine_after != 0 && meta::deaths(counted) >= body.quarantine_after) {

@@ -7,6 +7,7 @@
 //   builder                             BUILDING(dead)                DIRTY(must_destroy)
 //   in destroy                          CLOSING(dead)                 DIRTY(must_destroy), or
 //                                                                     QUARANTINED
+//   behind destroy                      CLOSING(dead, ended)          DIRTY(ended)
 //   repairer, after counting a death    the count, marked with the    counted once
 //                                       word's generation
 //   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
@@ -46,7 +47,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
                  Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
     const SlotState state = word::state(word);
-    count_death(body, index, word);
+    if (!word::is_ended(word)) count_death(body, index, word);
     // After the word was loaded, or a lane's new owner would be robbed.
     if (!dead.names(word::owner(word))) return;
     const bool lendable = state == SlotState::held || state == SlotState::checking;

@@ -520,3 +520,50 @@ TEST_CASE("pool hooks: a forked child replaces hooks that own an arena") {
           }) == support::exited(0));
     CHECK(support::exists(support::file_of(name)));
 }
+
+TEST_CASE("pool hooks: destroy is not given a value again of which a dead one has begun to zero") {
+    struct Pages {
+        std::byte bytes[4][4096];
+    };
+    struct Wide {
+        lagoon::Pool<Pages> pages{"pages", {.capacity = 1}};
+    };
+    const auto wide = lagoon::Arena<Wide>::create(unique_name("hooks-zeroes"));
+    REQUIRE(wide->pages.add(Pages{.bytes = {{std::byte{1}}, {}, {}, {std::byte{4}}}}));
+    const support::Shared<std::atomic<int>> destroyed;
+    const auto destroy = [&](Pages&) { ++*destroyed; };
+    bool destroys = true;
+    SECTION("it was destroyed") { wide.hooks(&Wide::pages, {.destroy = destroy}); }
+    SECTION("it was taken out") {
+        wide.hooks(&Wide::pages, {.destroy = destroy});
+        destroys = false;
+    }
+    const auto died = support::in_child([&] {
+        // Where the slot cannot be written the zeroing ends, and with it the process.
+        const auto shut = [](Pages& pages) {
+            const auto at = reinterpret_cast<std::uintptr_t>(&pages) + 2 * 4096 - 1;
+            void* page = reinterpret_cast<void*>(at & ~std::uintptr_t{4095});
+            return ::mprotect(page, 4096, PROT_READ) == 0;
+        };
+        wide.hooks(&Wide::pages, {.destroy = [&](Pages& pages) {
+            ++*destroyed;
+            if (!shut(pages)) ::_exit(2);
+        }});
+        auto lease = wide->pages.acquire();
+        if (!lease) return 3;
+        if (destroys) {
+            lease.discard();
+        } else {
+            if (!shut(*lease)) return 2;
+            (void)lease.detach();
+        }
+        return 4;
+    });
+    if (!support::under_asan) CHECK(died == support::killed_by(SIGSEGV));
+    CHECK(destroyed->load() == (destroys ? 1 : 0));
+    CHECK(support::reap_dead(wide).dirty_left == 0);
+    CHECK(destroyed->load() == (destroys ? 1 : 0));
+    CHECK(support::state_of(wide->pages, 0) == SlotState::empty);
+    CHECK(support::is_blank(wide->pages, 0));
+    CHECK(wide->pages.add(Pages{}));
+}

@@ -30,10 +30,11 @@ enum class SlotState : std::uint32_t {
     spare = 15,   // no slot is ever in it
 };
 
-/// Why a slot is DIRTY; kept in the word's entry field.
+/// Why a slot is DIRTY; kept in the word's entry field, where CLOSING may say `ended`, too.
 enum class DirtyReason : std::uint32_t {
     borrower_died,  // wants check or reset
     must_destroy,   // half-built, discarded without hooks, or its shutter died: wants destroy
+    ended,          // the resource is gone, its bytes are not all zeroes yet: wants no hook
 };
 
 namespace word {
@@ -87,6 +88,16 @@ constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 
 constexpr std::uint64_t next_dirty(std::uint64_t w, DirtyReason why) noexcept {
     return (next(w, SlotState::dirty) | recovered_bit) | static_cast<std::uint64_t>(why)
                                                              << entry_shift;
+}
+
+/// CLOSING by the same owner in the same generation, past destroy: from here on the bytes go.
+constexpr std::uint64_t ended(std::uint64_t w) noexcept {
+    return (w & ~(state_mask | entry_mask)) | static_cast<std::uint64_t>(SlotState::closing) |
+           static_cast<std::uint64_t>(DirtyReason::ended) << entry_shift;
+}
+constexpr bool is_ended(std::uint64_t w) noexcept {
+    return (state(w) == SlotState::closing || state(w) == SlotState::dirty) &&
+           reason(w) == DirtyReason::ended;
 }
 
 }  // namespace word

@@ -14,6 +14,10 @@
 //   closer, or releaser then            FREE in a closed pool         DIRTY(must_destroy)
 //
 // Runs no hook and takes no lock: the caller may hold the process lock, and be no member yet.
+// Needs no heavy fence: the kernel's answer that the dead one's lock is gone comes behind all that
+// it has stored, plainly or not. A living one's store that is still on its way leaves a word here
+// that names the living, which no repair touches, or one of before, from which no swap succeeds;
+// and bits are only set here, never cleared.
 #include "pool_body.hpp"
 #include "reap.hpp"
 

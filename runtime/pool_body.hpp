@@ -45,9 +45,11 @@ inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
     // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
     // kept: with the kernel's barrier the order of all seq_cst calls adds nothing, and without it
     // what follows is a load in the same order; a failure is another look.
-    return slot_of(body, index)
-        .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
-                                       std::memory_order_acquire);
+    const bool moved = slot_of(body, index)
+                           .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
+                                                          std::memory_order_acquire);
+    if (moved) claim_fence();  // O15: as behind P1
+    return moved;
 }
 
 /// By the owner of the slot: nobody needs the bit until it comes to rest again.

@@ -54,7 +54,8 @@ __attribute__((no_sanitize("thread"))) void copy_guarded(std::byte* into, const 
     std::uint64_t done = 0;
     for (; done + 8 <= bytes; done += 8) {
         auto& source = *reinterpret_cast<const Atomic<std::uint64_t>*>(from + done);
-        // O15 acquire load, no pair: keeps the check of the word behind the copy.
+        // O15 acquire load, no pair: keeps the check of the word behind the copy; with the fence
+        // behind every claim, a byte of a claimant brings its claim into view.
         const std::uint64_t piece = source.load(std::memory_order_acquire);
         std::memcpy(into + done, &piece, sizeof piece);
     }

@@ -12,6 +12,9 @@
 // one side and a store, `heavy_fence`, load on the other side cannot both miss the other's
 // store, provided that the light side's process was registered for the kernel's barrier
 // (`fence_is_asymmetric`). Where it is not, the light side uses an exchange instead of the store.
+//
+// `claim_fence` stands between a claim and the plain writes under it, for whoever reads without a
+// claim and looks at the word again afterwards.
 #pragma once
 
 #include <atomic>
@@ -61,6 +64,7 @@ LAGOON_ALWAYS_INLINE void light_fence() noexcept {}
 inline bool heavy_fence(model::Site site = model::here()) noexcept {
     return model::heavy_fence_at(site);
 }
+inline void claim_fence() noexcept { model::release_fence(); }
 inline void cpu_relax() { model::relax(); }
 constexpr int spin_rounds(int) noexcept { return 1; }
 #else
@@ -146,6 +150,15 @@ private:
 /// The frequent side of the asymmetric pair: keeps the compiler from moving the load up.
 LAGOON_ALWAYS_INLINE void light_fence() noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+/// Behind the swap that claims something, before the first write to it: who sees such a write by an
+/// acquire load finds the claim, too. An acquire of the swap does not order its store so. Thread
+/// sanitizer has no fences, and nothing to say about the bytes, which are read past it.
+LAGOON_ALWAYS_INLINE void claim_fence() noexcept {
+#if !defined(__SANITIZE_THREAD__)
+    std::atomic_thread_fence(std::memory_order_release);
+#endif
 }
 
 /// The rare side of the pair: a full barrier on every CPU that runs a registered process.

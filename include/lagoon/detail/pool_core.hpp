@@ -232,6 +232,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
         // would do, which on x86 is the same instruction.
         if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
                                                std::memory_order_relaxed)) [[likely]] {
+            claim_fence();  // O15: a snapshot that sees what we write sees that it is ours
             --cache->top;
             // P3 relaxed load, no pair: this thread alone writes its stripe.
             const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);

@@ -152,6 +152,12 @@ bool heavy_fence_at(Site site) noexcept {
     return barrier_everywhere();
 }
 
+void release_fence() noexcept {
+    if (!world().inside()) return;
+    const heap::EngineScope scope;
+    world().memory.release_fence(world().current());
+}
+
 void relax() {
     if (!world().inside()) return;
     const heap::EngineScope scope;

@@ -65,6 +65,7 @@ void Memory::begin_execution(const Bounds& bounds) {
     for (int a = 0; a < most_actors; ++a) {
         known_[a] = {};
         known_[a].clock[a] = 1;
+        fenced_[a] = {};
         buffer_[a].clear();
     }
 }
@@ -124,14 +125,15 @@ Memory::Message Memory::message_of(int actor, Location& where, std::uint64_t val
     if (histories_) {
         known_[actor].seen[where.index] = static_cast<std::uint16_t>(where.history.size());
     }
-    if (!release) return message;
-    join(message.clock, known_[actor].clock);
-    ++known_[actor].clock[actor];
+    const Knowledge& carries = release ? known_[actor] : fenced_[actor];
+    if (!release && carries.clock[actor] == 0) return message;
+    join(message.clock, carries.clock);
+    if (release) ++known_[actor].clock[actor];
     if (histories_) {
         const std::uint32_t view = new_view();
         const View& older = views_[message.view];
         for (std::size_t i = 0; i < locations_.size(); ++i) {
-            views_[view][i] = std::max(known_[actor].seen[i], older[i]);
+            views_[view][i] = std::max(carries.seen[i], older[i]);
         }
         message.view = view;
     }
@@ -269,6 +271,11 @@ void Memory::barrier(const std::vector<int>& actors) {
     }
 }
 
+void Memory::release_fence(int actor) {
+    fenced_[actor] = known_[actor];
+    ++known_[actor].clock[actor];
+}
+
 void Memory::flush_one(int actor) {
     const Buffered oldest = buffer_[actor].front();
     buffer_[actor].pop_front();
@@ -293,7 +300,14 @@ std::uint64_t Memory::hash_of_actor(int actor) const noexcept {
             seen += mix(offset_of(locations_[i].at), known_[actor].seen[i]);
         }
     }
-    return mix(h, seen);
+    if (fenced_[actor].clock[actor] == 0) return mix(h, seen);
+    std::uint64_t fenced = hash_of(fenced_[actor].clock);
+    for (std::size_t i = 1; histories_ && i < locations_.size(); ++i) {
+        if (fenced_[actor].seen[i] != 0) {
+            fenced += mix(offset_of(locations_[i].at), fenced_[actor].seen[i]);
+        }
+    }
+    return mix(mix(h, seen), fenced);
 }
 
 }  // namespace model

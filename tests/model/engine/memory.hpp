@@ -4,7 +4,8 @@
 // which they were executed. A load returns any store that is not older than what its actor has
 // seen of that location, the newest first; how many loads of an execution return an older one is
 // bounded. A release store carries what its actor has seen, an acquire load takes it over, and a
-// read-modify-write hands on what the store it read carried (a release sequence). A failed
+// read-modify-write hands on what the store it read carried (a release sequence). Behind a release
+// fence every store carries what its actor had seen at the fence. A failed
 // compare-and-swap is a load. The order of all seq_cst operations is the order of execution: a
 // seq_cst load returns nothing older than what any seq_cst operation on that location has read or
 // written before, and a barrier takes over and publishes all of these. That is C++20's own rule
@@ -81,6 +82,8 @@ public:
     void teach(int actor, Knowledge& into);
     /// A full barrier in each of these actors, as if at one moment.
     void barrier(const std::vector<int>& actors);
+    /// From here on every store of this actor carries what it has seen so far.
+    void release_fence(int actor);
 
     [[nodiscard]] bool has_buffered(int actor) const noexcept { return !buffer_[actor].empty(); }
     void flush_one(int actor);
@@ -148,6 +151,7 @@ private:
     std::size_t views_used_ = 0;
     std::vector<Shadow> shadows_;
     std::array<Knowledge, most_actors> known_{};
+    std::array<Knowledge, most_actors> fenced_{};  // at the last release fence
     std::array<std::deque<Buffered>, most_actors> buffer_{};
 
 public:

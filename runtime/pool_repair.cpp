@@ -55,8 +55,9 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     // After the word was loaded, or a lane's new owner would be robbed.
     if (!dead.names(word::owner(word))) return;
     const bool lendable = state == SlotState::held || state == SlotState::checking;
-    const std::uint64_t dirty =
-        word::next_dirty(word, lendable ? DirtyReason::borrower_died : DirtyReason::must_destroy);
+    DirtyReason why = lendable ? DirtyReason::borrower_died : DirtyReason::must_destroy;
+    if (word::is_ended(word)) why = DirtyReason::ended;
+    const std::uint64_t dirty = word::next_dirty(word, why);
     // What needs no code at all is not DIRTY in between.
     const Need need = need_of(body, index, dirty);
     std::uint64_t to = dirty;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <utility>
 
 #include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/pool_core.hpp>
@@ -38,7 +39,11 @@ struct Ordinary {
 };
 constinit Ordinary ordinary;
 constinit const Atomic<std::uint64_t> no_epoch{0};
-constinit Atomic<std::uint32_t> started{0};  // 1 while one thread sets up, 2 afterwards
+// 0, then the process ID while one thread sets up, `set_up` afterwards. A child that was forked in
+// between finds its parent's number there, and that thread is not in the child.
+constinit Atomic<std::uint32_t> started{0};
+constexpr std::uint32_t set_up = ~std::uint32_t{0};
+constinit bool has_handlers = false;
 
 std::byte* map_wiped(std::size_t bytes) {
     void* memory =
@@ -81,29 +86,38 @@ void before_fork() noexcept { lock_mutex(ordinary.control->mutex); }
 void after_fork_in_parent() noexcept { unlock_mutex(ordinary.control->mutex); }
 void after_fork_in_child() noexcept { close_gates_of_parent(); }
 
+/// By one thread alone.
+void prepare_memory() {
+    std::byte* region = map_wiped(region_bytes);
+    ordinary.control = reinterpret_cast<Control*>(region);
+    epoch_of_process = &ordinary.control->epoch;
+    ordinary.next = region + round_up(sizeof(Control), granule);
+    ordinary.end = region + region_bytes;
+    // Noted first: a child that sets up anew must not have them twice, each taking the mutex.
+    if (std::exchange(has_handlers, true)) return;
+    ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
+}
+
 Control& control() {
     // M4 acquire load <- M5.
-    while (started.load(std::memory_order_acquire) != 2) {
-        std::uint32_t nobody = 0;
-        // M6 acquire RMW <- M7.
-        if (started.compare_exchange_strong(nobody, 1, std::memory_order_acquire,
-                                            std::memory_order_relaxed)) {
+    for (std::uint32_t by = started.load(std::memory_order_acquire); by != set_up;) {
+        const std::uint32_t own = os::process_id();
+        // M6 acquire RMW <- M7: the thread that sets up ends the loop, or its failure does.
+        if (by != own && started.compare_exchange_strong(by, own, std::memory_order_acquire,
+                                                         std::memory_order_acquire)) {
             try {
-                std::byte* region = map_wiped(region_bytes);
-                ordinary.control = reinterpret_cast<Control*>(region);
-                epoch_of_process = &ordinary.control->epoch;
-                ordinary.next = region + round_up(sizeof(Control), granule);
-                ordinary.end = region + region_bytes;
-                ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
+                prepare_memory();
             } catch (...) {
                 // M7 release store -> M6.
                 started.store(0, std::memory_order_release);
                 throw;
             }
             // M5 release store -> M4.
-            started.store(2, std::memory_order_release);
+            started.store(set_up, std::memory_order_release);
         }
         cpu_relax();
+        // M4 acquire load <- M5.
+        by = started.load(std::memory_order_acquire);
     }
     return *ordinary.control;
 }

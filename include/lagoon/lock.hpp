@@ -54,7 +54,8 @@ public:
     Locked lock(std::stop_token stop) {
         return lock_patiently({detail::for_ever, std::move(stop)});
     }
-    /// Never waits, makes no system call; would_block also to the thread that holds it.
+    /// Never waits, makes no system call; would_block also to the thread that holds it, and while
+    /// its owner is dead and nobody has waited for it, attached or called reap() since.
     Locked try_lock() noexcept;
     template <class Rep, class Period>
     Locked try_lock_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <runtime/arena_file.hpp>
@@ -524,6 +525,16 @@ TEST_CASE("fork: a child's first call waits for a gate that is held, and does no
     REQUIRE(counts.wait() == exited(4));
     REQUIRE(desk->hits.load() == 2);
     REQUIRE(desk.reap().locks == 1);
+}
+
+TEST_CASE("fork: a child forked during another thread's first use can use the library",
+          "[fork][process]") {
+    const auto program =
+        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "lagoon_unit_first_use";
+    REQUIRE(in_child([&] {
+                ::execl(program.c_str(), program.c_str(), nullptr);
+                return 98;
+            }) == exited(0));
 }
 
 TEST_CASE("fork: a process started by posix_spawn or vfork leaves its parent alone",

@@ -14,6 +14,7 @@
 
 #include <lagoon/detail/layout.hpp>
 #include <lagoon/detail/pool_core.hpp>
+#include <lagoon/detail/value_core.hpp>
 
 #include "desk.hpp"
 #include "runtime/arena_file.hpp"
@@ -28,6 +29,7 @@ namespace {
 constexpr std::uint8_t option_checksum = 1;
 constexpr std::uint8_t option_scoped = 2;
 constexpr std::uint8_t option_size = 4;
+constexpr std::uint8_t option_live = 8;  // the file stays sound: only what lives in it is changed
 
 /// Of what is there now: the header's own numbers may lead anywhere.
 void renew_checksum(std::string& bytes) {
@@ -74,6 +76,7 @@ void Damage::set_up() {
         if (pool) parts_.push_back({entry->storage_offset, sizeof(lagoon::detail::PoolBody)});
     }
     collect_fields();
+    collect_live();
 }
 
 void Damage::collect_fields() {
@@ -101,6 +104,57 @@ void Damage::collect_fields() {
         if (entry.storage_bytes != 0) words(object, object + (pool ? 32 : 16));
         if (pool) words(entry.storage_offset, entry.storage_offset + offsetof(PoolBody, on_death));
     }
+}
+
+void Damage::collect_live() {
+    using lagoon::detail::Kind;
+    using lagoon::detail::PoolBody;
+    const auto& header = *reinterpret_cast<const ArenaHeader*>(sound_.data());
+    const auto* entry = reinterpret_cast<const DirectoryEntry*>(&sound_[header.directory_offset]);
+    for (std::uint32_t i = 0; i < header.directory_count; ++i, ++entry) {
+        const std::uint64_t object = header.root_offset + entry->object_offset;
+        switch (static_cast<Kind>(entry->kind)) {
+            case Kind::pool: {
+                PoolBody body;
+                const std::uint64_t at = entry->storage_offset;
+                std::memcpy(static_cast<void*>(&body), &sound_[at], sizeof body);
+                for (auto word = offsetof(PoolBody, demand); word < offsetof(PoolBody, created);
+                     word += 8) {
+                    if (word < offsetof(PoolBody, demand_leaf) + 16)
+                        live_.push_back({at + word, 8});
+                }
+                for (std::uint64_t slot = 0; slot < std::min<std::uint64_t>(body.capacity, 4);
+                     ++slot) {
+                    const std::uint64_t from = at + body.slots_at + slot * body.stride;
+                    live_.push_back({from, 8});
+                    live_.push_back({from + 8, 8});
+                    live_.push_back({from + body.value_at, 1});
+                }
+                break;
+            }
+            case Kind::array:
+                live_.push_back({entry->storage_offset, 1});
+                live_.push_back({entry->storage_offset + entry->element_bytes, 1});
+                break;
+            case Kind::sharded_counter: live_.push_back({entry->storage_offset, 8}); break;
+            case Kind::value:
+                if (lagoon::detail::is_wide_value(entry->element_bytes)) {
+                    const std::uint64_t copy = object + sizeof(lagoon::detail::ValueCore);
+                    live_.push_back({copy, 1});
+                    live_.push_back({copy + (entry->element_bytes + 7) / 8 * 8, 1});
+                }
+                [[fallthrough]];
+            default: live_.push_back({object, 8});
+        }
+    }
+}
+
+void Damage::edit_live(Input& input, std::string& bytes) const {
+    const Field& field = live_[input.below(live_.size())];
+    if (field.offset + field.bytes > bytes.size()) return;
+    const std::uint64_t before = read_field(bytes, field);
+    const std::uint64_t number = field.bytes == 1 ? input.take() : input.word(before);
+    std::memcpy(&bytes[field.offset], &number, field.bytes);
 }
 
 std::uint64_t Damage::read_field(const std::string& bytes, const Field& field) const {
@@ -153,6 +207,7 @@ void Damage::edit_extent(Input& input, std::string& bytes) const {
 void Damage::edit(Input& input, std::string& bytes) const {
     const std::uint64_t what = input.below(16);
     if (what == 15) return edit_extent(input, bytes);
+    if (what >= 13) return edit_live(input, bytes);
     if (what >= 8) return edit_field(input, bytes);
     const Part& part = parts_[input.below(parts_.size())];
     std::uint64_t word = 0;
@@ -170,7 +225,10 @@ void Damage::write_file(Input& input) {
     if ((options & option_scoped) != 0) {
         bytes[offsetof(ArenaHeader, flags)] |= static_cast<char>(lagoon::detail::flag_scoped);
     }
-    for (std::uint64_t i = 0; i < edits; ++i) edit(input, bytes);
+    const bool live = (options & option_live) != 0;
+    for (std::uint64_t i = 0; i < edits; ++i) {
+        live ? edit_live(input, bytes) : edit(input, bytes);
+    }
     if ((options & option_size) != 0) {
         const std::uint64_t size = input.word(bytes.size());
         bytes.resize(std::min<std::uint64_t>(size, bytes.size() + lagoon::detail::page_bytes));
@@ -223,6 +281,10 @@ std::vector<Bytes> damage_seeds(const Damage& damage) {
         const auto how = static_cast<std::uint8_t>(field % 7);
         all.push_back({option_checksum, 1, 8, static_cast<std::uint8_t>(field), how,
                        static_cast<std::uint8_t>(field * 5 + how), how, 6, 1, 2, 3, 4, 5});
+    }
+    for (std::size_t word = 0; word < damage.live(); ++word) {
+        all.push_back({option_live, 1, static_cast<std::uint8_t>(word), 0xf1,
+                       static_cast<std::uint8_t>(word), 2, 3, 4, 5, 6, 7});
     }
     for (std::size_t part = 0; part < damage.parts(); ++part) {
         for (std::uint8_t use = 0; use < 8; ++use) {

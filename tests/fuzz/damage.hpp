@@ -27,6 +27,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// How many parts an edit can be told to hit.
     [[nodiscard]] std::size_t parts() const noexcept { return parts_.size(); }
+    [[nodiscard]] std::size_t live() const noexcept { return live_.size(); }
     [[nodiscard]] std::size_t fields() const noexcept { return fields_.size(); }
 
     static constexpr std::size_t most_edits = 12;
@@ -40,9 +41,10 @@ private:
     /// how much of it there is.
     struct Field {
         std::uint64_t offset;
-        std::uint32_t bytes;  // 4 or 8
+        std::uint32_t bytes;  // 1, 4 or 8
     };
     void collect_fields();
+    void collect_live();
     [[nodiscard]] std::uint64_t read_field(const std::string& bytes, const Field& field) const;
     void edit(Input& input, std::string& bytes) const;
     /// A known number becomes one that matters: another number of the file, or one beside it.
@@ -50,12 +52,17 @@ private:
     /// A member's number of elements, wherever it is written: no two of them disagree.
     void edit_extent(Input& input, std::string& bytes) const;
 
+    /// A number that changes while an arena lives, or the first byte of a value: of a text that
+    /// is its length.
+    void edit_live(Input& input, std::string& bytes) const;
+
     std::string name_;
     std::string path_;
     std::string sound_;
     std::string written_;
     std::vector<Part> parts_;
     std::vector<Field> fields_;
+    std::vector<Field> live_;
 };
 
 /// One script per part: a word of it, first as it is in the file, then through the checksum.

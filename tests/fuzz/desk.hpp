@@ -42,10 +42,15 @@ struct Desk {
     lagoon::Lock lock{"lock"};
     lagoon::Lock strict{"strict", {.strict_owner = true}};
     lagoon::Pool<int> few{"few", {.capacity = 3}};
+    /// Right behind the slots of `few`, and looks like some more that are idle.
+    lagoon::Array<std::uint64_t> bait{"bait", 64};
     lagoon::Pool<Item> some{"some", {.capacity = 100, .dense = true}};
     lagoon::Pool<Line> lined{"lined", {.capacity = 2}};
     lagoon::Pool<std::uint32_t> slots{"slots", {.capacity = 4200, .dense = true}};
 };
+
+constexpr std::uint64_t bait_word = lagoon::detail::word::one_generation |
+                                    static_cast<std::uint64_t>(lagoon::detail::SlotState::free);
 
 constexpr lagoon::Count processes = 4;
 constexpr lagoon::Count threads = 6;
@@ -56,6 +61,7 @@ inline lagoon::Arena<Desk> make_desk(const std::string& name) {
                                                    .max_threads = threads,
                                                    .keeper = false});
     for (int i = 0; i < 3; ++i) desk->few.add(i);
+    desk->bait.fill(bait_word);
     for (int i = 0; i < 70; ++i) desk->some.add({});
     for (std::uint32_t i = 0; i < 200; ++i) desk->slots.add(i);
     desk->lined.add({});

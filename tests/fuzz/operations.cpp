@@ -130,8 +130,10 @@ void end_lease(std::vector<lagoon::Lease<T>>& leases, Input& input) {
     }
 }
 
+/// A lease is of one of the pool's slots, whatever the hints say.
 template <class T>
-void keep(std::vector<lagoon::Lease<T>>& leases, lagoon::Lease<T> lease) {
+void keep(lagoon::Pool<T>& pool, std::vector<lagoon::Lease<T>>& leases, lagoon::Lease<T> lease) {
+    if (lease && lease.index() >= pool.capacity()) std::abort();
     if (lease && leases.size() < most_leases) leases.push_back(std::move(lease));
 }
 
@@ -141,17 +143,20 @@ void borrow(lagoon::Pool<T>& pool, std::vector<lagoon::Lease<T>>& leases, Input&
     using lagoon::Slot;
     switch (input.below(8)) {
         case 0:
-        case 1: keep(leases, pool.try_acquire()); break;
+        case 1: keep(pool, leases, pool.try_acquire()); break;
         case 2:
-            if ((*waits)-- > 0) keep(leases, pool.acquire_for(moment));
+            if ((*waits)-- > 0) keep(pool, leases, pool.acquire_for(moment));
             break;
-        case 3: keep(leases, pool.try_acquire_or_create([] { return T{}; })); break;
+        case 3: keep(pool, leases, pool.try_acquire_or_create([] { return T{}; })); break;
         case 4:
             if ((*waits)-- > 0) {
-                keep(leases, pool.acquire_or_create_for(moment, [](T& made, Slot) { made = T{}; }));
+                keep(pool, leases,
+                     pool.acquire_or_create_for(moment, [](T& made, Slot) { made = T{}; }));
             }
             break;
-        case 5: try { keep(leases, pool.try_acquire_or_create([]() -> T { throw Refused{}; }));
+        case 5:
+            try {
+                keep(pool, leases, pool.try_acquire_or_create([]() -> T { throw Refused{}; }));
             } catch (const Refused&) {
             }
             break;
@@ -159,7 +164,7 @@ void borrow(lagoon::Pool<T>& pool, std::vector<lagoon::Lease<T>>& leases, Input&
             const std::uint64_t count = 1 + input.below(4);
             auto many =
                 (*waits)-- > 0 ? pool.acquire_n_for(moment, count) : pool.try_acquire_n(count);
-            for (auto& lease : many) keep(leases, std::move(lease));
+            for (auto& lease : many) keep(pool, leases, std::move(lease));
             break;
         }
         default: (void)pool.add(T{});

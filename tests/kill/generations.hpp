@@ -21,6 +21,9 @@ public:
     Steps() {
         using enum SlotState;
         for (auto& row : least_) row.fill(unreachable);
+        // The same owner goes on, in the same generation.
+        least_[index(building)][ended] = least_[index(closing)][ended] = 0;
+        least_[index(dirty)][ended] = least_[ended][index(empty)] = least_[ended][index(dirty)] = 1;
         const auto from = [&](SlotState a, std::initializer_list<SlotState> all) {
             for (const SlotState b : all) at(a, b) = 1;
         };
@@ -40,16 +43,21 @@ public:
             }
         }
     }
-    [[nodiscard]] std::uint64_t between(SlotState a, SlotState b) const {
-        return least_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)];
+    [[nodiscard]] std::uint64_t between(std::uint64_t a, std::uint64_t b) const {
+        return least_[kind(a)][kind(b)];
     }
 
 private:
-    static constexpr std::size_t states = 16;
+    static constexpr std::size_t ended = 16;  // CLOSING, and the resource is gone
+    static constexpr std::size_t states = ended + 1;
     static constexpr std::uint64_t unreachable = 1000;
-    std::uint64_t& at(SlotState a, SlotState b) {
-        return least_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)];
+    static std::size_t index(SlotState state) { return static_cast<std::size_t>(state); }
+    static std::size_t kind(std::uint64_t truth) {
+        namespace word = lagoon::detail::word;
+        const SlotState state = word::state(truth);
+        return state == SlotState::closing && word::is_ended(truth) ? ended : index(state);
     }
+    std::uint64_t& at(SlotState a, SlotState b) { return least_[index(a)][index(b)]; }
     std::array<std::array<std::uint64_t, states>, states> least_{};
 };
 
@@ -128,12 +136,16 @@ private:
         if (word::same_generation(before, now)) {
             // A thread's end hands over what it owns; mark_clean() is the holder's.
             REQUIRE(word::names_owner(before));
-            REQUIRE(((before ^ now) & ~(word::owner_mask | word::recovered_bit)) == 0);
+            REQUIRE(word::names_owner(now));
+            if (word::is_ended(now)) {
+                REQUIRE(steps().between(before, now) == 0);
+            } else {
+                REQUIRE(((before ^ now) & ~(word::owner_mask | word::recovered_bit)) == 0);
+            }
             return;
         }
         REQUIRE(word::generation(now) > word::generation(before));
-        REQUIRE(word::generation(now) - word::generation(before) >=
-                steps().between(word::state(before), word::state(now)));
+        REQUIRE(word::generation(now) - word::generation(before) >= steps().between(before, now));
     }
 
     static std::uint64_t word_of(const void* object) {

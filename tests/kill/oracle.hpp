@@ -101,9 +101,7 @@ public:
     /// Everything that named the dead has become what it must become; `later` have died since, in
     /// their repair.
     void require_settled(const Dead* later = nullptr) const {
-        each_pool(desk_, [&](auto& pool) {
-            settled(pool, seen_.at(&pool), later != nullptr ? &later->seen_.at(&pool) : nullptr);
-        });
+        each_pool(desk_, [&](auto& pool) { settled(pool, seen_.at(&pool), later); });
         const bool owner_died = (lock_ >> 10 & 1) != 0 && lanes_.contains(lock_ & 0x3ff);
         if (owner_died) {
             REQUIRE(desk_->lock.owner_died());
@@ -142,8 +140,7 @@ private:
         }
     }
     template <class T>
-    void settled(lagoon::Pool<T>& pool, const std::vector<SlotSeen>& all,
-                 const std::vector<SlotSeen>* later) const {
+    void settled(lagoon::Pool<T>& pool, const std::vector<SlotSeen>& all, const Dead* later) const {
         const auto& body = support::body_of(pool);
         // With a hook for it, what becomes of a resource is the hook's word.
         const bool has_check = body.hooks.load(std::memory_order_acquire) != 0;
@@ -161,11 +158,13 @@ private:
             // Each step counts: a late release must not fit again.
             REQUIRE(now != seen.truth);
             REQUIRE(word::generation(now) >=
-                    word::generation(seen.truth) +
-                        steps().between(word::state(seen.truth), word::state(now)));
+                    word::generation(seen.truth) + steps().between(seen.truth, now));
             // A check or a destroy of it may have been somebody's death, too.
+            // Where another one repaired meanwhile, nothing of that death is left to be seen.
             const bool again =
-                later != nullptr && (*later)[i].of_the_dead && (*later)[i].truth != seen.truth;
+                later != nullptr &&
+                (!later->undisturbed_ || (later->seen_.at(&pool)[i].of_the_dead &&
+                                          later->seen_.at(&pool)[i].truth != seen.truth));
             const auto found = meta::deaths(meta_of(pool, i));
             const bool too_many = body.quarantine_after != 0 && found >= body.quarantine_after;
             switch (word::state(seen.truth)) {

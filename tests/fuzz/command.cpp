@@ -67,6 +67,12 @@ bool run(const std::uint8_t* bytes, std::size_t size) {
     return status == 0;
 }
 
-std::vector<Bytes> seeds() { return damage_seeds(damage); }
+/// One in four: a call of the command takes several milliseconds.
+std::vector<Bytes> seeds() {
+    std::vector<Bytes> some;
+    const auto all = damage_seeds(damage);
+    for (std::size_t i = 0; i < all.size(); i += 4) some.push_back(all[i]);
+    return some;
+}
 
 }  // namespace fuzz

@@ -9,8 +9,8 @@
 
 namespace rig {
 
-/// In this process, and in those that it forks. Deadlines further away than `kept` are left out,
-/// too.
+/// In this process, and in those that it forks. Deadlines are left out, too, where they are as far
+/// away as a cap: whoever waits to one does not set this.
 inline bool sleeps_have_no_cap = false;
 
 /// Sleeps that are shorter are no caps: whoever has seen the mark of a death looks again soon.

@@ -14,7 +14,10 @@ const MachineOptions two_lanes{.lanes = 2};
 
 template <class Root>
 void hold_a_while(Root& root) {
-    if (auto lease = root.pool.try_acquire()) PoolScene<1>::borrow(lease);
+    if (auto lease = root.pool.try_acquire()) {
+        PoolScene<1>::borrow(lease);
+        PoolScene<1>::require_mine(root, lease);
+    }
 }
 
 }  // namespace
@@ -266,4 +269,34 @@ TEST_CASE("model: who is stopped while it looks for a place hides none from the 
     });
     scene.mortal({0});
     look_everywhere(scene.program(), 2, 1);
+}
+
+TEST_CASE("model: a bit restored for a dead one is not swept by an older look at its slot") {
+    PoolScene<1> scene{"death.dirty.owed"};
+    scene.idle(1);
+    auto taken = std::make_shared<detail::Taken>();
+    const auto settle = [](PoolRoot<1>& root) {
+        lagoon::Reaped done;
+        detail::settle_pool(PoolScene<1>::pool_of(root), done, detail::Effort::hints);
+    };
+    scene.actor(
+        "a", 0,
+        [taken](PoolRoot<1>& root) {
+            // Killed between its word and the bit.
+            std::uint64_t word = taken->word;
+            const std::uint64_t dirty =
+                detail::word::next_dirty(word, detail::DirtyReason::must_destroy);
+            (void)detail::move_truth(detail::body_of(PoolScene<1>::pool_of(root)), taken->index,
+                                     word, dirty);
+            die();
+        },
+        [taken](PoolRoot<1>& root) {
+            *taken = detail::pool_try_acquire(PoolScene<1>::pool_of(root));
+        });
+    scene.thread("b", 1, repair_then).thread("c", 2, settle);
+    scene.check([settle](PoolRoot<1>& root) {
+        settle(root);
+        require(root.pool.stats().empty == 1, "a dirty slot was not found");
+    });
+    look_everywhere(scene.program(), 2);
 }

@@ -9,10 +9,15 @@ using namespace model;
 
 namespace {
 
-constexpr std::uint64_t slots = 2 * 64 * 64;  // three levels
+constexpr std::uint64_t slots = 4 * 64 * 64;  // three levels
+// Beside bit 0: in its leaf, and where only its own bits above lead, at each of the levels. A
+// search looks at the next leaf, and at the next word of a level, in any case.
+constexpr std::uint64_t same_leaf = 2;
+constexpr std::uint64_t other_leaf = 2 * 64;
+constexpr std::uint64_t other_word = 2 * 64 * 64;
 
 struct Tree {
-    Word<std::uint64_t> words[128 + 2 + 1];
+    Word<std::uint64_t> words[256 + 4 + 1];
     detail::HintTree hints() { return {words, slots}; }
 };
 
@@ -60,7 +65,7 @@ std::function<void(Tree&)> searches() {
 }  // namespace
 
 TEST_CASE("model: a bit that is set beside one that is cleared is found") {
-    for (const std::uint64_t other : {1, 64, 64 * 64}) {
+    for (const std::uint64_t other : {same_leaf, other_leaf, other_word}) {
         const std::string name = "hints." + std::to_string(other);
         look_everywhere(tree(name, {0}, {sets(other), clears(0)}, {other}), 3);
         look_everywhere(tree(name + ".again", {0}, {sets(other), clears(0), clears(other)}, {}), 2);
@@ -71,14 +76,14 @@ TEST_CASE("model: a bit that is set beside one that is cleared is found") {
 }
 
 TEST_CASE("model: two clear the last bits of a word while a third is set") {
-    for (const std::uint64_t other : {2, 64, 64 * 64}) {
+    for (const std::uint64_t other : {same_leaf, other_leaf, other_word}) {
         const std::string name = "hints.clear-both." + std::to_string(other);
         look_everywhere(tree(name, {0, 1}, {sets(other), clears(0), clears(1)}, {other}), 2);
     }
 }
 
 TEST_CASE("model: a bit that comes back while its word is tidied away takes no other along") {
-    for (const std::uint64_t other : {64, 64 * 64}) {
+    for (const std::uint64_t other : {other_leaf, other_word}) {
         const std::string name = "hints.back." + std::to_string(other);
         look_everywhere(tree(name, {0}, {sets(1), clears(0), sets(other)}, {1, other}), 3);
     }
@@ -86,14 +91,22 @@ TEST_CASE("model: a bit that comes back while its word is tidied away takes no o
 
 TEST_CASE("model: restoring one bit loses no other") {
     const auto restores = [](Tree& all) { all.hints().restore(1); };
-    for (const std::uint64_t other : {2, 64, 64 * 64}) {
+    for (const std::uint64_t other : {same_leaf, other_leaf, other_word}) {
         const std::string name = "hints.restore." + std::to_string(other);
         look_everywhere(tree(name, {}, {restores, sets(other)}, {1, other}), 3);
+    }
+    const auto restores_beside = [](Tree& all) { all.hints().restore(other_leaf + 1); };
+    for (const std::uint64_t cleared : {other_leaf, other_leaf + 64}) {
+        const std::string name = "hints.restore.cleared." + std::to_string(cleared);
+        const Program program =
+            tree(name, {cleared}, {restores_beside, clears(cleared)}, {other_leaf + 1});
+        look_everywhere(program, 3);
+        look_deeply(program, 3, 2);
     }
 }
 
 TEST_CASE("model: a search that tidies up loses no bit") {
-    for (const std::uint64_t other : {1, 64, 64 * 64}) {
+    for (const std::uint64_t other : {same_leaf, other_leaf, other_word}) {
         const std::string name = "hints.search." + std::to_string(other);
         look_everywhere(tree(name, {0}, {sets(other), clears(0), searches()}, {other}), 2);
     }
@@ -116,7 +129,7 @@ TEST_CASE("model: in a pool of several leaves a stale leaf is swept without losi
                 }
             }
         });
-        scene.holder("a", 0).borrower("b", 1, 2).borrower("c", 2);
+        scene.holder("a", 0).borrower("b", 1, 2).sweeper("c", 2);
         look(scene.program(), Under::coherent, 1);
         look(scene.program(), Under::histories, 1);
         look(scene.program(), Under::buffers, 1);
@@ -138,9 +151,7 @@ TEST_CASE("model: a release on the fast path is seen by who sweeps its bit away"
                 detail::PoolBody& body = detail::body_of(PoolScene<130>::pool_of(root));
                 body.last_freed.store(0, std::memory_order_relaxed);
             });
-        scene.thread("b", 1, [](PoolRoot<130>& root) {
-            if (auto lease = root.pool.try_acquire()) use(*lease);
-        });
+        scene.sweeper("b", 1);
         look(scene.program(), Under::coherent, 2);
         look(scene.program(), Under::histories, 2);
         look(scene.program(), Under::buffers, 2);
@@ -167,11 +178,43 @@ TEST_CASE("model: a release the long way sees that its bit was swept, without th
                 detail::hints_of(body, detail::Hint::free).set(taken->index);
                 body.last_freed.store(0, std::memory_order_relaxed);
             });
-        scene.thread("b", 1, [](PoolRoot<130>& root) {
-            if (auto lease = root.pool.try_acquire()) use(*lease);
-        });
+        scene.sweeper("b", 1);
         look(scene.program(), Under::coherent, 2);
         look(scene.program(), Under::histories, 2);
         look(scene.program(), Under::buffers, 2);
+    }
+}
+
+TEST_CASE("model: a bit that a dead one owed is set again, though it was swept before") {
+    for (const bool light : {true, false}) {
+        PoolScene<66> scene{light ? "hints.owed" : "hints.owed.exchange", {.light_store = light}};
+        auto taken = std::make_shared<detail::Taken>();
+        scene.sweeper("b", 1);
+        scene.actor(
+            "a", 0,
+            [taken](PoolRoot<66>& root) {
+                // Killed between its word and its look at the bit.
+                detail::PoolBody& body = detail::body_of(PoolScene<66>::pool_of(root));
+                std::uint64_t word = taken->word;
+                (void)detail::move_truth(body, taken->index, word,
+                                         detail::word::next(word, detail::SlotState::free));
+                die();
+            },
+            [taken](PoolRoot<66>& root) {
+                // Its bit stays set, as after a release on the fast path.
+                root.pool.add({0, 0});
+                auto& pool = PoolScene<66>::pool_of(root);
+                *taken = detail::pool_try_acquire(pool);
+                detail::PoolBody& body = detail::body_of(pool);
+                detail::hints_of(body, detail::Hint::free).set(taken->index);
+                body.last_freed.store(0, std::memory_order_relaxed);
+            });
+        scene.thread("c", 2, [](PoolRoot<66>& root) {
+            await([] { return is_buried(0); });
+            detail::repair_the_dead(*detail::attachment_of(&root));
+        });
+        look(scene.program(), Under::coherent, 1);
+        look(scene.program(), Under::histories, 1);
+        look(scene.program(), Under::buffers, 1);
     }
 }

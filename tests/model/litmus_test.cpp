@@ -90,6 +90,45 @@ TEST_CASE("model: store buffering shows with plain stores and not with seq_cst o
     CHECK(explore(store_buffering("sb.half", seq_cst, acquire), histories).failed);
 }
 
+TEST_CASE("model: a seq_cst load stands before a swap that is not seq_cst, where it may") {
+    const auto program = [](const char* name, std::memory_order swap) {
+        const auto both = [=](Word<std::uint64_t>& mine, Word<std::uint64_t>& other,
+                              Word<std::uint64_t>& result) {
+            mine.exchange(1, swap);
+            result.store(other.load(seq_cst), relaxed);
+        };
+        return small_program<Two>(
+            name,
+            {[=](Two& s) { both(s.x, s.y, s.r[0]); }, [=](Two& s) { both(s.y, s.x, s.r[1]); }},
+            [](Two& s) {
+                require(s.r[0].load(relaxed) + s.r[1].load(relaxed) != 0,
+                        "both missed the other's store");
+            });
+    };
+    CHECK(explore(program("swaps.relaxed", relaxed), histories).failed);
+    CHECK(explore(program("swaps.acq_rel", acq_rel), histories).failed);
+    CHECK(run(program("swaps.seq_cst", seq_cst), histories).exhausted);
+    // On x86 every swap empties the buffer.
+    CHECK(run(program("swaps.x86", relaxed), buffers).exhausted);
+}
+
+TEST_CASE("model: a seq_cst load comes behind those whose doings it knows of") {
+    // Between the two stores stands a third actor, who has seen the first.
+    const auto program = [](const char* name, std::memory_order hears) {
+        return small_program<Two>(name, {[](Two& s) { s.x.store(1, seq_cst); },
+                                         [](Two& s) {
+                                             if (s.x.load(seq_cst) == 1) s.y.store(1, release);
+                                         },
+                                         [=](Two& s) {
+                                             if (s.y.load(hears) != 1) return;
+                                             require(s.x.load(seq_cst) == 1, "it went back");
+                                         }});
+    };
+    CHECK(explore(program("heard.relaxed", relaxed), histories).failed);
+    CHECK(run(program("heard.acquire", acquire), histories).exhausted);
+    CHECK(run(program("heard.seq_cst", seq_cst), histories).exhausted);
+}
+
 TEST_CASE("model: without buffers and old stores there is no store buffering") {
     CHECK(run(store_buffering("sb.coherent", relaxed, relaxed), {.preemptions = 4}).exhausted);
 }
@@ -144,6 +183,7 @@ TEST_CASE("model: independent readers may disagree unless all is seq_cst") {
     };
     CHECK(explore(program("iriw.acq_rel", release, acquire), histories).failed);
     CHECK(run(program("iriw.seq_cst", seq_cst, seq_cst), histories).exhausted);
+    CHECK(run(program("iriw.loads", release, seq_cst), histories).exhausted);
     // x86 never shows it.
     CHECK(run(program("iriw.x86", release, acquire), buffers).exhausted);
 }

@@ -110,6 +110,38 @@ TEST_CASE("model: a reaper does not take an older look at a lane for a new owner
     look_deeply(scene.program(), 2);
 }
 
+TEST_CASE("model: nor for that of an owner who had to wait") {
+    LockScene scene{"lock.lane.reused.waiter", {.lanes = 3}};
+    scene.thread("a", 0, [](LockRoot&) { die(); });
+    scene.thread("b", 1, [](LockRoot& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+    });
+    scene.actor("c", 2, [](LockRoot& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+        LockScene::work(root, root.lock.lock());
+        require(root.lock.is_locked(), "the lock was taken from a living owner");
+        root.lock.unlock();
+    });
+    scene.actor(
+        "d", 3, [](LockRoot& root) { root.lock.unlock(); },
+        [](LockRoot& root) { (void)root.lock.lock(); });
+    look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a lock in nobody's name is unlocked once") {
+    // Written by something else: locked by the last lane, which nobody has.
+    LockScene scene{"lock.nobodys", {.lanes = 4}};
+    scene.arranged([](LockRoot& root) {
+        const std::uint64_t word =
+            detail::attachment_of(&root)->header->max_lanes - 1 | std::uint64_t{1} << 10;
+        std::memcpy(static_cast<void*>(&root.lock), &word, sizeof word);
+    });
+    scene.locker("a", 0).locker("b", 1).locker("c", 2);
+    look_everywhere(scene.program(), 2);
+}
+
 TEST_CASE("model: a lock that is marked clean keeps the mark of who waits") {
     LockScene scene{"lock.clean"};
     scene.thread("a", 0, [](LockRoot& root) {

@@ -62,6 +62,12 @@ public:
             }
         });
     }
+    /// As a borrower, who also sweeps what hints he finds stale: a deadline that has passed.
+    PoolScene& sweeper(std::string name, int process) {
+        return thread(std::move(name), process, [](Root& root) {
+            if (auto lease = root.pool.acquire_until({})) borrow(lease);
+        });
+    }
     /// Waits for one and gives it back.
     PoolScene& waiter(std::string name, int process) {
         return thread(std::move(name), process, [](Root& root) {
@@ -102,6 +108,17 @@ public:
     static detail::PoolObject& pool_of(Root& root) {
         return reinterpret_cast<detail::PoolObject&>(root.pool);
     }
+    /// Nobody has taken the slot from under its holder, who calls this.
+    static void require_mine(Root& root, const lagoon::Lease<Resource>& lease) {
+        const std::uint64_t word =
+            detail::pool_slot(pool_of(root), lease.index()).truth.load(std::memory_order_relaxed);
+        const std::uint32_t owner = detail::word::owner(word);
+        // Perhaps taken in the process's name, and the thread has got a lane since.
+        const detail::LaneView& lane = detail::lane_of(&root);
+        require(detail::word::state(word) == detail::SlotState::held &&
+                    (owner == lane.lane || owner == lane.member),
+                "a slot was taken from its living holder");
+    }
     static void borrow(lagoon::Lease<Resource>& lease) {
         if (lease.recovered()) {
             use_recovered(*lease);
@@ -117,6 +134,7 @@ public:
         require(stats.idle + stats.empty + stats.dirty == Capacity,
                 "a slot is in no state of rest");
         require(stats.late_wakes == 0, "a wait was ended by its cap");
+        require(stats.damaged == 0, "a slot was changed under its holder");
         std::vector<lagoon::Lease<Resource>> all;
         for (std::uint64_t i = 0; i < stats.idle; ++i) {
             all.push_back(root.pool.try_acquire());

@@ -60,6 +60,7 @@ void Memory::begin_execution(const Bounds& bounds) {
     buffers_ = bounds.store_buffers;
     stale_left_ = bounds.stale;
     hash_ = 0;
+    ordered_.fill(0);
     views_used_ = 1;
     if (views_.empty()) views_.resize(1);
     for (int a = 0; a < most_actors; ++a) {
@@ -83,13 +84,14 @@ Memory::Location& Memory::location(const void* at, unsigned size) {
     if (found.execution != execution_) {
         found.execution = execution_;
         found.size = size;
-        found.seq_cst = 0;
         found.hash = 0;
-        found.history.assign(1, {raw(at, size), {}, 0});
+        found.history.assign(1, {raw(at, size), {}, 0, 0});
     }
     // Plain stores to the same bytes: seen by everybody, ordered with nothing.
     const std::uint64_t value = raw(at, found.size);
-    if (value != found.history.back().value) append(found, {value, {}, 0});
+    if (value != found.history.back().value) {
+        append(found, {value, {}, 0, found.history.back().ordered});
+    }
     return found;
 }
 
@@ -98,10 +100,8 @@ void Memory::append(Location& where, const Message& message) {
     if (histories_) {
         where.history.push_back(message);
         if (where.history.size() > 60'000) fail("a location has too many stores");
-        for (std::size_t i = 1; message.view != 0 && i < locations_.size(); ++i) {
-            const std::uint16_t stamp = views_[message.view][i];
-            if (stamp != 0) hash += mix(offset_of(locations_[i].at), stamp);
-        }
+        if (message.view != 0) hash += hash_of_view(views_[message.view]);
+        if (message.ordered != 0) hash = mix(hash, hash_of_view(views_[message.ordered]));
         hash_ += mix(hash, where.history.size());
     } else {
         where.history.back() = message;
@@ -111,18 +111,49 @@ void Memory::append(Location& where, const Message& message) {
     std::memcpy(where.at, &message.value, where.size);
 }
 
+std::uint64_t Memory::hash_of_view(const View& view) const noexcept {
+    std::uint64_t hash = 0;
+    for (std::size_t i = 1; i < locations_.size(); ++i) {
+        if (view[i] != 0) hash += mix(offset_of(locations_[i].at), view[i]);
+    }
+    return hash;
+}
+
+void Memory::raise(View& view, const View& by, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) view[i] = std::max(view[i], by[i]);
+}
+
 std::uint32_t Memory::new_view() {
     if (views_used_ == views_.size()) views_.resize(views_.size() * 2);
     views_[views_used_].fill(0);
     return static_cast<std::uint32_t>(views_used_++);
 }
 
+/// This actor's next seq_cst operation comes behind all that were executed.
+void Memory::order_now(int actor) { raise(known_[actor].ordered, ordered_, locations_.size()); }
+
+/// What whoever reads this actor's next store there comes behind.
+std::uint32_t Memory::ordered_by(int actor, const Location& where) {
+    const std::uint32_t before = where.history.back().ordered;
+    const View& mine = known_[actor].ordered;
+    bool known = true;
+    for (std::size_t i = 1; i < locations_.size(); ++i) {
+        known = known && mine[i] <= views_[before][i];
+    }
+    if (known) return before;
+    const std::uint32_t view = new_view();
+    views_[view] = views_[before];
+    raise(views_[view], mine, locations_.size());
+    return view;
+}
+
 /// The message of a store, as the actor's next one in that history.
 Memory::Message Memory::message_of(int actor, Location& where, std::uint64_t value, bool release,
                                    const Message* carried) {
-    Message message{cut(value, where.size), {}, 0};
-    if (carried != nullptr) message = {message.value, carried->clock, carried->view};
+    Message message{cut(value, where.size), {}, 0, 0};
+    if (carried != nullptr) message = {message.value, carried->clock, carried->view, 0};
     if (histories_) {
+        message.ordered = ordered_by(actor, where);
         known_[actor].seen[where.index] = static_cast<std::uint16_t>(where.history.size());
     }
     const Knowledge& carries = release ? known_[actor] : fenced_[actor];
@@ -143,22 +174,23 @@ Memory::Message Memory::message_of(int actor, Location& where, std::uint64_t val
 void Memory::take_over(int actor, const Message& message) {
     join(known_[actor].clock, message.clock);
     if (message.view == 0) return;
-    for (std::size_t i = 0; i < locations_.size(); ++i) {
-        auto& seen = known_[actor].seen[i];
-        seen = std::max(seen, views_[message.view][i]);
-    }
+    raise(known_[actor].seen, views_[message.view], locations_.size());
+    raise(known_[actor].ordered, views_[message.ordered], locations_.size());
 }
 
 std::size_t Memory::oldest_visible(int actor, const Location& where,
                                    std::memory_order order) const {
-    const std::size_t seen = known_[actor].seen[where.index];
-    return order == std::memory_order_seq_cst ? std::max<std::size_t>(seen, where.seq_cst) : seen;
+    const Knowledge& known = known_[actor];
+    const std::uint16_t seen = known.seen[where.index];
+    if (order != std::memory_order_seq_cst) return seen;
+    return std::max(seen, known.ordered[where.index]);
 }
 
-void Memory::touch_seq_cst(Location& where, std::size_t stamp, std::memory_order order) {
-    if (order != std::memory_order_seq_cst || stamp <= where.seq_cst) return;
-    hash_ += mix(offset_of(where.at), stamp) - mix(offset_of(where.at), where.seq_cst);
-    where.seq_cst = static_cast<std::uint16_t>(stamp);
+void Memory::touch_seq_cst(Location& where, std::size_t stamp) {
+    std::uint16_t& newest = ordered_[where.index];
+    if (stamp <= newest) return;
+    hash_ += mix(offset_of(where.at), stamp) - mix(offset_of(where.at), newest);
+    newest = static_cast<std::uint16_t>(stamp);
 }
 
 std::uint64_t Memory::read_at(int actor, Location& where, std::size_t stamp,
@@ -167,7 +199,14 @@ std::uint64_t Memory::read_at(int actor, Location& where, std::size_t stamp,
     seen = std::max(seen, static_cast<std::uint16_t>(stamp));
     const Message message = where.history[stamp];
     if (acquires(order)) take_over(actor, message);
-    touch_seq_cst(where, stamp, order);
+    if (!histories_ || order != std::memory_order_seq_cst) return message.value;
+    if (stamp < ordered_[where.index]) {
+        // It stands before whoever touched the newer one.
+        raise(known_[actor].ordered, views_[message.ordered], locations_.size());
+    } else {
+        touch_seq_cst(where, stamp);
+        order_now(actor);
+    }
     return message.value;
 }
 
@@ -189,6 +228,10 @@ std::uint64_t Memory::load(int actor, const void* at, unsigned size, std::memory
 void Memory::store(int actor, void* at, unsigned size, std::uint64_t value,
                    std::memory_order order) {
     Location& where = location(at, size);
+    if (histories_ && order == std::memory_order_seq_cst) {
+        touch_seq_cst(where, where.history.size());
+        order_now(actor);
+    }
     const Message message = message_of(actor, where, value, releases(order), nullptr);
     if (buffers_ && order != std::memory_order_seq_cst) {
         buffer_[actor].push_back({&where, message});
@@ -196,7 +239,6 @@ void Memory::store(int actor, void* at, unsigned size, std::uint64_t value,
     }
     flush_all(actor);
     append(where, message);
-    touch_seq_cst(where, where.history.size() - 1, order);
 }
 
 std::uint64_t Memory::update(int actor, void* at, unsigned size, Rmw what, std::uint64_t operand,
@@ -205,9 +247,12 @@ std::uint64_t Memory::update(int actor, void* at, unsigned size, Rmw what, std::
     Location& where = location(at, size);
     const Message read = where.history.back();
     if (acquires(order)) take_over(actor, read);
+    if (histories_ && order == std::memory_order_seq_cst) {
+        touch_seq_cst(where, where.history.size());
+        order_now(actor);
+    }
     append(where,
            message_of(actor, where, apply(what, read.value, operand), releases(order), &read));
-    touch_seq_cst(where, where.history.size() - 1, order);
     return read.value;
 }
 
@@ -239,13 +284,15 @@ bool Memory::compare_exchange(int actor, void* at, unsigned size, std::uint64_t&
 }
 
 void Memory::kernel_store(void* at, unsigned size, std::uint64_t value) {
-    append(location(at, size), {cut(value, size), {}, 0});
+    Location& where = location(at, size);
+    append(where, {cut(value, size), {}, 0, where.history.back().ordered});
 }
 
 void Memory::learn(int actor, const Knowledge& from) {
     join(known_[actor].clock, from.clock);
     for (std::size_t i = 0; histories_ && i < locations_.size(); ++i) {
         known_[actor].seen[i] = std::max(known_[actor].seen[i], from.seen[i]);
+        known_[actor].ordered[i] = std::max(known_[actor].ordered[i], from.ordered[i]);
     }
 }
 
@@ -254,6 +301,7 @@ void Memory::teach(int actor, Knowledge& into) {
     ++known_[actor].clock[actor];
     for (std::size_t i = 0; histories_ && i < locations_.size(); ++i) {
         into.seen[i] = std::max(into.seen[i], known_[actor].seen[i]);
+        into.ordered[i] = std::max(into.ordered[i], known_[actor].ordered[i]);
     }
 }
 
@@ -264,11 +312,12 @@ void Memory::barrier(const std::vector<int>& actors) {
     for (std::size_t i = 1; i < locations_.size(); ++i) {
         Location& where = locations_[i];
         if (where.execution != execution_) continue;
-        std::size_t stamp = where.seq_cst;
-        for (const int a : actors) stamp = std::max<std::size_t>(stamp, known_[a].seen[i]);
-        touch_seq_cst(where, stamp, std::memory_order_seq_cst);
-        for (const int a : actors) known_[a].seen[i] = static_cast<std::uint16_t>(stamp);
+        std::uint16_t stamp = ordered_[i];
+        for (const int a : actors) stamp = std::max(stamp, known_[a].seen[i]);
+        touch_seq_cst(where, stamp);
+        for (const int a : actors) known_[a].seen[i] = stamp;
     }
+    for (const int a : actors) order_now(a);
 }
 
 void Memory::release_fence(int actor) {
@@ -298,6 +347,10 @@ std::uint64_t Memory::hash_of_actor(int actor) const noexcept {
     for (std::size_t i = 1; histories_ && i < locations_.size(); ++i) {
         if (known_[actor].seen[i] != 0) {
             seen += mix(offset_of(locations_[i].at), known_[actor].seen[i]);
+        }
+        // What it has seen itself bounds its loads as well.
+        if (known_[actor].ordered[i] > known_[actor].seen[i]) {
+            seen += mix(~offset_of(locations_[i].at), known_[actor].ordered[i]);
         }
     }
     if (fenced_[actor].clock[actor] == 0) return mix(h, seen);

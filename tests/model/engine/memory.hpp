@@ -5,11 +5,15 @@
 // seen of that location, the newest first; how many loads of an execution return an older one is
 // bounded. A release store carries what its actor has seen, an acquire load takes it over, and a
 // read-modify-write hands on what the store it read carried (a release sequence). Behind a release
-// fence every store carries what its actor had seen at the fence. A failed
-// compare-and-swap is a load. The order of all seq_cst operations is the order of execution: a
-// seq_cst load returns nothing older than what any seq_cst operation on that location has read or
-// written before, and a barrier takes over and publishes all of these. That is C++20's own rule
-// per location. Left out: a store that comes into the middle of a history, values out of thin
+// fence every store carries what its actor had seen at the fence. A failed compare-and-swap is a
+// load.
+//
+// The order of all seq_cst operations is that of their execution, but that a seq_cst load may
+// stand earlier in it than it is executed: behind the last one that its actor has done or has
+// learnt of, and behind those whose doings it reads. So it returns nothing older than what the
+// seq_cst operations before that place have read or written; a barrier, which is an operation of
+// this order, takes over and publishes all of these. Left out: a store that comes into the middle
+// of a history, an order in which other operations than loads change places, values out of thin
 // air, consume.
 //
 // Store buffers (x86): stores wait in order in their actor's buffer until an event takes the
@@ -51,10 +55,12 @@ inline void join(Clock& into, const Clock& from) noexcept {
     }
 }
 
-/// What an actor has seen. Kernel locks carry one, too.
+/// What an actor has seen. Kernel locks carry one, too. `ordered`: what the seq_cst operations had
+/// touched when the last one was executed that comes before this actor's next.
 struct Knowledge {
     Clock clock{};
     View seen{};
+    View ordered{};
 };
 
 enum class Rmw { exchange, add, subtract, bit_and, bit_or, bit_xor };
@@ -102,13 +108,13 @@ private:
     struct Message {
         std::uint64_t value;
         Clock clock;
-        std::uint32_t view;  // in views_; 0: nothing
+        std::uint32_t view;     // in views_; 0: nothing
+        std::uint32_t ordered;  // the same: `ordered` of all who have written here so far
     };
     struct Location {
         void* at = nullptr;
         unsigned size = 0;
         std::uint16_t index = 0;
-        std::uint16_t seq_cst = 0;  // the newest store that a seq_cst operation has touched
         std::uint64_t execution = 0;
         std::uint64_t hash = 0;
         std::vector<Message> history;
@@ -133,7 +139,11 @@ private:
     void take_over(int actor, const Message& message);
     std::uint64_t read_at(int actor, Location& where, std::size_t stamp, std::memory_order order);
     std::size_t oldest_visible(int actor, const Location& where, std::memory_order order) const;
-    void touch_seq_cst(Location& where, std::size_t stamp, std::memory_order order);
+    void touch_seq_cst(Location& where, std::size_t stamp);
+    void order_now(int actor);
+    std::uint32_t ordered_by(int actor, const Location& where);
+    static void raise(View& view, const View& by, std::size_t count);
+    [[nodiscard]] std::uint64_t hash_of_view(const View& view) const noexcept;
     std::uint32_t new_view();
     Shadow& shadow(const void* at, std::size_t granule);
     void rehash(Shadow& shadow, std::uint64_t place, std::uint64_t extra);
@@ -147,6 +157,7 @@ private:
     std::uint64_t hash_ = 0;
     std::vector<std::uint16_t> index_of_byte_;  // of the shared memory; 0: none
     std::deque<Location> locations_;
+    View ordered_{};  // per location the newest store that a seq_cst operation has touched
     std::vector<View> views_;
     std::size_t views_used_ = 0;
     std::vector<Shadow> shadows_;

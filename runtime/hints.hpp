@@ -64,19 +64,20 @@ public:
         for (std::uint32_t l = 0; l < levels_; ++l) {
             const std::uint64_t bit = std::uint64_t{1} << (index % 64);
             index /= 64;
-            // T3 seq_cst load, no pair: ordered with T2 and T4.
-            // kept: a clearer who lives looks again itself, and what a dead one did has come here
-            // with the proof of its death, so relaxed would do.
+            // T3 seq_cst load, no pair: ordered with T2 and T4, for a clearer may have looked at
+            // the slot before the dead one changed it.
             if ((level_[l][index].load(std::memory_order_seq_cst) & bit) != 0) continue;
-            // T1 seq_cst RMW, no pair: ordered with T2 and T4. kept: as the load before it.
+            // T1 seq_cst RMW, no pair: ordered with T2 and T4; who clears the bit takes over what
+            // is known here of the slot.
             level_[l][index].fetch_or(bit, std::memory_order_seq_cst);
         }
     }
 
     /// Clears bits of one leaf. The caller looks again at what they stood for.
     void clear(std::uint64_t leaf, std::uint64_t bits) noexcept {
-        // T2 seq_cst RMW, no pair: ordered with T1. kept: every clearing is followed by a heavy
-        // fence, which is a full one on this CPU in any case.
+        // T2 seq_cst RMW, no pair: ordered with T1, and with T3 and P6.
+        // kept: acq_rel would do: who sets the bit does so by an RMW, and before the slot is looked
+        // at where somebody may only have looked at the bit, the heavy fence runs.
         const std::uint64_t left =
             level_[0][leaf].fetch_and(~bits, std::memory_order_seq_cst) & ~bits;
         std::uint64_t index = leaf;
@@ -145,8 +146,8 @@ private:
     [[nodiscard]] bool above_is_set(std::uint32_t l, std::uint64_t index) const noexcept {
         if (l + 1 == levels_) return true;
         // T3 seq_cst load, no pair: ordered with T4.
-        // kept: who set the first bit of the word below sets the one above, too, so an old answer
-        // here would leave that to it.
+        // kept: who set the first bit of the word below sets the one above, too, so after an old
+        // answer here this bit is out of sight only until then.
         const std::uint64_t above = level_[l + 1][index / 64].load(std::memory_order_seq_cst);
         return (above >> (index % 64) & 1) != 0;
     }
@@ -157,14 +158,16 @@ private:
         if (left != 0) return false;
         const std::uint64_t bit = std::uint64_t{1} << (below % 64);
         // T4 seq_cst RMW, no pair: ordered with T1 and T3.
-        // kept: the bit above that it takes away was put there behind the one below, so its acquire
-        // or the next load's place in the order of all seq_cst calls would do alone.
+        // kept: acq_rel would do: it takes over what the setter of this bit set below. That T3 does
+        // not miss who set a later bit there matters only until the setter of the first is done.
         const std::uint64_t before =
             level_[l][below / 64].fetch_and(~bit, std::memory_order_seq_cst);
-        // T3 seq_cst load, no pair: ordered with T1. kept: as T4 before it.
+        // T3 seq_cst load, no pair: ordered with T1. kept: T4 has brought along what has to be
+        // seen here.
         if (level_[l - 1][below].load(std::memory_order_seq_cst) != 0) {
             // T1 seq_cst RMW, no pair: ordered with T2 and T4.
-            // kept: for the next one's T4, which finds it by either of two ways.
+            // kept: its order, for the setter of the first bit below sets this one, too, and it is
+            // that one's T1 which the next T4 takes over.
             level_[l][below / 64].fetch_or(bit, std::memory_order_seq_cst);
             set_above(l, below / 64);
             return false;
@@ -174,7 +177,7 @@ private:
 
     void set_above(std::uint32_t l, std::uint64_t index) noexcept {
         for (++l; l < levels_; ++l) {
-            // T1 seq_cst RMW, no pair: ordered with T2 and T4. kept: as in clear_above.
+            // T1 seq_cst RMW, no pair: ordered with T2 and T4. kept: its order, as in clear_above.
             level_[l][index / 64].fetch_or(std::uint64_t{1} << (index % 64),
                                            std::memory_order_seq_cst);
             index /= 64;

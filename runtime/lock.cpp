@@ -140,7 +140,7 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
         std::uint64_t word = word_.load(std::memory_order_acquire);
         if ((word & locked_bit) == 0) {
             // L1 acq_rel RMW <- L2, L7 -> L3: with the waiters bit, for others may sleep still.
-            // kept: the release is needed as it is in try_lock, where a scene shows it.
+            // kept: release would do, for L3 has taken over what came with this very word.
             if (word_.compare_exchange_strong(word, locked_by(word, lane.lane) | waiters_bit,
                                               std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) {
@@ -151,7 +151,8 @@ Locked Lock::lock_patiently(const detail::Patience& patience) {
         if (!detail::lane_lives(*lane.attachment, lane_in(word))) {
             // Nobody's: written by something else. As after a death.
             // L2 release RMW -> L1, L3: every change counts, so the word that is there still was
-            // there when the lane was looked at.
+            // there when the lane was looked at. kept: nobody has written under this lock, and what
+            // came before goes on with an RMW of any order.
             (void)word_.compare_exchange_strong(word, unlocked(word) | dirty_bit,
                                                 std::memory_order_release,
                                                 std::memory_order_relaxed);

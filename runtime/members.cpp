@@ -163,13 +163,14 @@ bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
     const ArenaHeader& header = *attachment.header;
     if (lane >= header.max_lanes) return false;
     if (lane >= header.max_members) {
-        // R2 acquire load <- R3, N1.
+        // R2 acquire load <- R3, N1. kept: whoever asks has found the lane's number in a word by an
+        // acquire load, which has brought along how the lane and its member were claimed.
         const std::uint64_t state =
             attachment.lane_entry(lane).state.load(std::memory_order_acquire);
         lane = member_of_lane(state);
         if (!is_live(state) || lane >= header.max_members) return false;
     }
-    // R4 acquire load <- R1, B3: lanes are freed before their member is.
+    // R4 acquire load <- R1, B3: lanes are freed before their member is. kept: as R2.
     return is_live(attachment.member_entry(lane).state.load(std::memory_order_acquire));
 }
 

@@ -197,8 +197,8 @@ Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept {
             // O7 relaxed load, no pair: a guess for O8.
             std::uint64_t before = meta.load(std::memory_order_relaxed);
             // O8 acq_rel RMW -> O13: the new filling begins. A repairer's late count makes it fail
-            // and repeat. kept: torn, it could undo a late count, of which the next repair is none
-            // the worse.
+            // and repeat. kept: torn, it could undo a late count, of which the new filling is none
+            // the worse; nothing behind it needs its acquire.
             while (!meta.compare_exchange_strong(before, meta::next_fill(before, mine),
                                                  std::memory_order_acq_rel,
                                                  std::memory_order_relaxed)) {
@@ -321,7 +321,7 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
     PoolCache& cache = cache_of(pool);
     PoolBody& body = body_of(pool);
     PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
-    // O11 acquire load <- O12. kept: no scene registers hooks while it runs.
+    // O11 acquire load <- O12. kept: as in hook_bits.
     const bool wanted = (body.hooks.load(std::memory_order_acquire) & hook_destroy) != 0;
     if (wanted && !own.hooks.destroy) {
         const std::uint64_t dirty = leave_held(pool, taken, [](std::uint64_t w) {

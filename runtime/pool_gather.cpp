@@ -20,10 +20,11 @@ namespace {
 /// The incarnation of whoever has the lane.
 std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) noexcept {
     if (lane < attachment.header->max_members) {
-        // R4 acquire load <- R1, B3. kept: the number of an incarnation, compared and nothing else.
+        // R4 acquire load <- R1, B3. kept: of another's lane it is asked behind J2, which has
+        // brought along how that one claimed it.
         return attachment.member_entry(lane).state.load(std::memory_order_acquire) >> 1;
     }
-    // R2 acquire load <- R3, N1. kept: the number of an incarnation, compared and nothing else.
+    // R2 acquire load <- R3, N1. kept: as R4.
     return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
 }
 
@@ -60,7 +61,8 @@ public:
         if (lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == other) {
             return false;
         }
-        // J2 seq_cst RMW <- J1: from a lane that is nobody's any more.
+        // J2 seq_cst RMW <- J1: from a lane that is nobody's any more. kept: two at once would
+        // still give back what is too little; J2 above has taken over what came with the token.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_relaxed);
         return held_;
@@ -115,7 +117,7 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
             (void)settle_dirty(order.pool, patience,
                                woken != Woken::event ? Effort::slots : Effort::hints);
         }
-        // D2 acquire load <- D4, E1.
+        // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
         announce_wait(order.pool, lane);
         const bool mine = gatherer.try_take();
@@ -128,7 +130,7 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
         if (outcome == Outcome::ok && sleeper.expired()) outcome = Outcome::timed_out;
         if (outcome != Outcome::ok) break;
         // D2 acquire load <- D4, E1: unless somebody else came in between, only what we gave back
-        // ourselves has moved it.
+        // ourselves has moved it. kept: as above; and the kernel compares the word again.
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
         woken = sleeper.sleep(now - seen <= got ? now : seen);
         if (lane.shared) withdraw_wait(order.pool, lane);

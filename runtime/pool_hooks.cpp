@@ -78,7 +78,8 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
         // In a forked child `hooks` goes with what its parent gave, when the lock is free again.
         std::swap(own.hooks, hooks);
     }
-    // O12 release RMW -> O11: from here on a slot that needs one of them waits for it.
+    // O12 release RMW -> O11: from here on a slot that needs one of them waits for it. kept: as
+    // O11.
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;
     settle_pool(pool, done, Effort::slots);

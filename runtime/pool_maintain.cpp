@@ -25,7 +25,8 @@ namespace lagoon::inline v1::detail {
 namespace {
 
 std::uint64_t hook_bits(const PoolBody& body) noexcept {
-    // O11 acquire load <- O12. kept: no scene registers hooks while it runs.
+    // O11 acquire load <- O12. kept: carries nothing but itself; a slot that was lent by a process
+    // with hooks brings their bits along.
     return body.hooks.load(std::memory_order_acquire);
 }
 
@@ -180,7 +181,7 @@ void pool_fail_build(PoolObject& pool, Taken building) noexcept {
 
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
     if (word::is_ended(word)) return Need::destroy;
-    // O13 acquire load <- O14.
+    // O13 acquire load <- O14. kept: the slot's word, DIRTY, was stored behind the count.
     const std::uint64_t counted = slot_of(body, index).meta.load(std::memory_order_acquire);
     if (body.quarantine_after != 0 && meta::deaths(counted) >= body.quarantine_after) {
         return Need::quarantine;

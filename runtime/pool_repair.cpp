@@ -38,8 +38,9 @@ void count_death(PoolBody& body, std::uint64_t index, std::uint64_t held) noexce
         const std::uint64_t after =
             built ? meta::begin_fill(before, held) : meta::count_death(before, held);
         if (after == before) return;
-        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled. kept: as for O8;
-        // its release is for the display of the number.
+        // O14 acq_rel RMW -> O13: repeats only when another one counted or filled. kept: relaxed
+        // would do: who goes on with the slot has what was counted from the slot's own word, and
+        // its acquire has been done by O13.
         if (counted.compare_exchange_strong(before, after, std::memory_order_acq_rel,
                                             std::memory_order_acquire)) {
             return;
@@ -111,15 +112,15 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
         }
         restore_hint(pool, index);
     }
-    // J4 acquire load <- J1. kept: what was gathered is in the slots' own words.
+    // J4 acquire load <- J1. kept: were a new owner of the lane taken for the dead one, two could
+    // gather at once, which still give back what is too little.
     std::uint64_t gatherer = body.bulk.load(std::memory_order_acquire);
     if (gatherer != 0 && gatherer_lane(gatherer) < lane_limit &&
         dead.names(gatherer_lane(gatherer))) {
-        // J3 seq_cst RMW, no pair: ordered with D3. kept: the next gatherer is woken and marks
-        // again.
+        // J3 seq_cst RMW, no pair: ordered with D3. kept: its order, for the next gatherer is woken
+        // and marks again.
         body.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4; torn, it could rob the next
-        // one.
+        // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4.
         body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
     }

@@ -76,7 +76,8 @@ void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
     bool revived = false;
     // Bits that stand for nothing would send every release the long way for ever.
     if ((demand_of(body) & ~known_demand) != 0) {
-        // D8 seq_cst RMW, no pair: nobody sets these.
+        // D8 seq_cst RMW, no pair: nobody sets these. kept: its order, for nothing is ordered by
+        // them.
         body.demand.fetch_and(known_demand, std::memory_order_seq_cst);
     }
     for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {

@@ -87,7 +87,7 @@ std::uint64_t claim_wide(ValueCore& core) noexcept {
         // it puts the change before V7; the model needs no help for that, for it runs all calls in
         // order.
         const std::uint32_t seen = core.event.load(std::memory_order_acquire);
-        // V2 acquire load <- V1. kept: a guess for V1.
+        // V2 acquire load <- V1: before a look at the claimant's lane.
         std::uint64_t found = core.selector.load(std::memory_order_acquire);
         if ((found & selector::claimed_bit) == 0) {
             const std::uint64_t mine = selector::claimed(found, lane.lane);
@@ -133,7 +133,8 @@ void commit_wide(ValueCore& core, std::uint64_t claim, std::uint64_t* copies, st
 }
 
 void abandon_wide(ValueCore& core, std::uint64_t claim) noexcept {
-    // V1 seq_cst RMW -> V1, V2: the old copy was current all the time.
+    // V1 seq_cst RMW -> V1, V2: the old copy was current all the time. kept: torn, as in
+    // commit_wide.
     core.selector.compare_exchange_strong(claim, selector::abandon(claim),
                                           std::memory_order_seq_cst, std::memory_order_relaxed);
     --claims();

@@ -68,6 +68,7 @@ TEST_CASE("model: a bit that is set beside one that is cleared is found") {
     for (const std::uint64_t other : {same_leaf, other_leaf, other_word}) {
         const std::string name = "hints." + std::to_string(other);
         look_everywhere(tree(name, {0}, {sets(other), clears(0)}, {other}), 3);
+        look_deeply(tree(name, {other}, {sets(other + 1), clears(other)}, {other + 1}), 3, 2);
         look_everywhere(tree(name + ".again", {0}, {sets(other), clears(0), clears(other)}, {}), 2);
         look_everywhere(
             tree(name + ".two", {0}, {sets(other), clears(0), sets(other + 1)}, {other, other + 1}),

@@ -27,6 +27,20 @@ TEST_CASE("model: a lock's waiter that gives up leaves the wake-up to the next")
     look_everywhere(scene.program(), 2);
 }
 
+TEST_CASE("model: a lock's waiter that gives up marks the lock for the one whose wake-up it had") {
+    auto scene = LockScene("lock.deadline.again");
+    scene.actor(
+        "a", 0, [](LockRoot& root) { root.lock.unlock(); },
+        [](LockRoot& root) { (void)root.lock.lock(); });
+    const auto try_once = [](LockRoot& root) {
+        if (root.lock.try_lock()) root.lock.unlock();
+    };
+    scene.thread("b", 1, try_once).thread("c", 2, [](LockRoot& root) {
+        if (root.lock.try_lock_until(lagoon::detail::Deadline{10ms})) root.lock.unlock();
+    });
+    look(scene.program(), Under::coherent, 4);
+}
+
 TEST_CASE("model: a lock is taken by trying") {
     auto scene = LockScene("lock.try");
     const auto tries = [](LockRoot& root) {
@@ -128,6 +142,18 @@ TEST_CASE("model: nor for that of an owner who had to wait") {
         "d", 3, [](LockRoot& root) { root.lock.unlock(); },
         [](LockRoot& root) { (void)root.lock.lock(); });
     look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a waiter does not take an older look at a lane for nobody's") {
+    LockScene scene{"lock.lane.new"};
+    // It has no lane before it comes.
+    scene.actor("a", 0, [](LockRoot& root) {
+        LockScene::work(root, root.lock.lock());
+        require(root.lock.is_locked(), "the lock was taken from a living owner");
+        root.lock.unlock();
+    });
+    scene.locker("b", 1);
+    look_everywhere(scene.program(), 2);
 }
 
 TEST_CASE("model: a lock in nobody's name is unlocked once") {

@@ -175,6 +175,16 @@ TEST_CASE("model: several slots at once, beside who takes and gives back one") {
     }
 }
 
+TEST_CASE("model: several slots at once, for threads that share their process's lane") {
+    auto scene = PoolScene<2>("pool.several.shared", {.lanes = 0}).idle(2);
+    const auto both = [](PoolRoot<2>& root) {
+        auto leases = root.pool.acquire_n(2);
+        for (auto& lease : leases) use(*lease);
+    };
+    scene.thread("a", 0, both).thread("b", 1, both);
+    look_everywhere(scene.program(), 1);
+}
+
 TEST_CASE("model: what comes back to a pool that was closed is ended") {
     const auto close = [](PoolRoot<1>& root) { root.pool.close(); };
     const auto nothing_idle = [](PoolRoot<1>& root) {
@@ -188,6 +198,49 @@ TEST_CASE("model: what comes back to a pool that was closed is ended") {
     auto exchange = PoolScene<1>("pool.close.exchange", by_exchange).idle(1);
     exchange.holder("a", 0).thread("b", 1, close).check(nothing_idle);
     look_everywhere(exchange.program(), 2);
+}
+
+TEST_CASE("model: who drains a closed pool waits for what is lent") {
+    for (const bool light : {true, false}) {
+        auto scene =
+            PoolScene<1>(light ? "pool.drain" : "pool.drain.exchange", {.light_store = light})
+                .idle(1);
+        scene.holder("a", 0).thread("b", 1, [](PoolRoot<1>& root) {
+            root.pool.close();
+            const auto outcome = detail::drain_pool(PoolScene<1>::pool_of(root), {});
+            require(outcome == lagoon::Outcome::ok && root.pool.leased() == 0, "not drained");
+        });
+        look_everywhere(scene.program(), 2);
+    }
+}
+
+TEST_CASE("model: hooks that two processes register are both known") {
+    const auto registers = [](bool check) {
+        return [check](PoolRoot<1>& root) {
+            detail::ErasedHooks hooks;
+            if (check) hooks.check = [](void*, lagoon::Slot) { return true; };
+            if (!check) hooks.destroy = [](void*, lagoon::Slot) {};
+            detail::pool_set_hooks(PoolScene<1>::pool_of(root), std::move(hooks));
+        };
+    };
+    auto scene = PoolScene<1>("pool.hooks").idle(1);
+    scene.thread("a", 0, registers(true)).thread("b", 1, registers(false));
+    // It has no hook: the slot is emptied, or left for who has one.
+    scene.thread("c", 2, [](PoolRoot<1>& root) {
+        if (auto lease = root.pool.try_acquire()) lease.discard();
+    });
+    scene.thread("d", 1, [](PoolRoot<1>& root) {
+        for (const int other : {0, 1, 2}) join_actor(other);
+        lagoon::Reaped done;
+        detail::settle_pool(PoolScene<1>::pool_of(root), done);
+        require(root.pool.stats().empty == 1, "a slot waits for a hook that was run");
+    });
+    scene.check([](PoolRoot<1>& root) {
+        const std::uint64_t known =
+            detail::body_of(PoolScene<1>::pool_of(root)).hooks.load(std::memory_order_relaxed);
+        require(known == (detail::hook_check | detail::hook_destroy), "a hook was forgotten");
+    });
+    look_everywhere(scene.program(), 2);
 }
 
 TEST_CASE("model: close ends a wait") {
@@ -209,6 +262,12 @@ void announce(PoolRoot<1>& root) {
 }
 void withdraw(PoolRoot<1>& root) {
     detail::withdraw_wait(PoolScene<1>::pool_of(root), detail::lane_of(&root));
+}
+/// The mark of the one who has announced itself.
+void stands(PoolRoot<1>& root) {
+    detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+    require((body.demand.load(std::memory_order_relaxed) & 1) != 0, "the mark is lost");
+    require(detail::waiting_lanes(body) == 1, "the lane's mark is lost");
 }
 /// The summary shows that somebody waits, if somebody does.
 void summary_is_right(PoolRoot<1>& root) {
@@ -234,10 +293,6 @@ TEST_CASE("model: a waiter's mark stands while another one's goes") {
 }
 
 TEST_CASE("model: a waiter's mark stands beside the marks of who gathers and who closes") {
-    const auto stands = [](PoolRoot<1>& root) {
-        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
-        require((body.demand.load(std::memory_order_relaxed) & 1) != 0, "the mark is lost");
-    };
     PoolScene<1> gathers{"pool.marks.gathers"};
     gathers.idle(1);
     gathers.thread("b", 1, [](PoolRoot<1>& root) { (void)root.pool.try_acquire_n(1); });
@@ -245,7 +300,7 @@ TEST_CASE("model: a waiter's mark stands beside the marks of who gathers and who
     gathers.check(stands);
     look(gathers.program(), Under::coherent, 2);
     PoolScene<1> closes{"pool.marks.closes"};
-    const auto closed_beside = [=](PoolRoot<1>& root) {
+    const auto closed_beside = [](PoolRoot<1>& root) {
         stands(root);
         detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
         const auto demand = body.demand.load(std::memory_order_relaxed);
@@ -265,6 +320,68 @@ TEST_CASE("model: a waiter's mark stands beside the marks of who gathers and who
         announce);
     goes.thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); }).check(closed_beside);
     look(goes.program(), Under::coherent, 2);
+}
+
+TEST_CASE("model: the mark of a closing stands beside marks that go, come and are restored") {
+    const auto closing_stands = [](PoolRoot<1>& root) {
+        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+        const auto demand = body.demand.load(std::memory_order_relaxed);
+        require((demand & detail::demand_attention) != 0, "the mark of the closing is lost");
+    };
+    const auto close = [](PoolRoot<1>& root) { root.pool.close(); };
+    const auto repair = [](PoolRoot<1>& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+    };
+    PoolScene<1> goes{"pool.marks.goes.comes"};
+    goes.actor("a", 0, withdraw, announce).actor("b", 1, announce, {});
+    goes.thread("c", 2, close).check(closing_stands);
+    look(goes.program(), Under::coherent, 3);
+    PoolScene<1> dies{"pool.marks.dies"};
+    dies.actor(
+        "a", 0, [](PoolRoot<1>&) { die(); }, announce);
+    dies.thread("b", 1, repair).thread("c", 2, close).check(closing_stands);
+    look(dies.program(), Under::coherent, 2);
+    PoolScene<1> gathers{"pool.marks.gatherer.dies"};
+    gathers.actor(
+        "a", 0, [](PoolRoot<1>&) { die(); },
+        [](PoolRoot<1>& root) {
+            detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+            const detail::LaneView& lane = detail::lane_of(&root);
+            body.bulk.store(detail::gatherer_token(*lane.attachment, lane.lane),
+                            std::memory_order_relaxed);
+        });
+    gathers.thread("b", 1, repair).thread("c", 2, close).check(closing_stands);
+    look(gathers.program(), Under::coherent, 2);
+}
+
+TEST_CASE("model: marks stand while bits that stand for nothing go") {
+    PoolScene<1> scene{"pool.marks.nobodys"};
+    scene.arranged([](PoolRoot<1>& root) {
+        root.pool.add({0, 0});
+        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+        body.demand.store(std::uint64_t{1} << 40, std::memory_order_relaxed);
+    });
+    scene.holder("a", 0);
+    scene.actor("b", 1, announce, {});
+    scene.check([](PoolRoot<1>& root) {
+        stands(root);
+        detail::PoolBody& body = detail::body_of(PoolScene<1>::pool_of(root));
+        const auto demand = body.demand.load(std::memory_order_relaxed);
+        require(demand >> 40 == 0, "a bit that stands for nothing is left");
+    });
+    look(scene.program(), Under::coherent, 2);
+}
+
+TEST_CASE("model: a mark is not dropped by an older look at its lane") {
+    // It has no lane before it comes; who releases meets nobody asleep and looks whose mark it is.
+    PoolScene<1> scene{"pool.marks.new"};
+    scene.idle(1);
+    scene.holder("b", 1);
+    scene.actor("a", 0, announce);
+    scene.check(stands);
+    look(scene.program(), Under::coherent, 2);
+    look_deeply(scene.program(), 2, 2);
 }
 
 TEST_CASE("model: a dead lane's mark is dropped without hiding its next owner") {

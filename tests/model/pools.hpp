@@ -118,6 +118,7 @@ public:
         require(detail::word::state(word) == detail::SlotState::held &&
                     (owner == lane.lane || owner == lane.member),
                 "a slot was taken from its living holder");
+        require(detail::lane_lives(*lane.attachment, owner), "a lane was taken from its owner");
     }
     static void borrow(lagoon::Lease<Resource>& lease) {
         if (lease.recovered()) {

@@ -78,6 +78,21 @@ TEST_CASE("model: updates of a wide value are lost by none") {
     look_everywhere(scene.program(), 2);
 }
 
+TEST_CASE("model: a change of a wide value that throws leaves the right to write to the next") {
+    auto scene = wide("value.throws");
+    const auto throws = [](WideRoot& root) {
+        try {
+            root.value.update([](const Wide&) -> Wide { throw 1; });
+        } catch (int) {
+        }
+    };
+    scene.actor("a", 0, throws, with_lane<WideRoot>)
+        .actor("b", 1, increment, with_lane<WideRoot>)
+        .actor("c", 2, look_at, with_lane<WideRoot>);
+    scene.check([](WideRoot& root) { require(root.value.load().a == 1, "an update was lost"); });
+    look_everywhere(scene.program(), 2);
+}
+
 TEST_CASE("model: a wide value whose writer dies is the old one or the new one") {
     auto scene = wide("value.death");
     scene.actor("a", 0, store_twice, with_lane<WideRoot>)
@@ -335,4 +350,27 @@ TEST_CASE("model: a reaper does not undo the claim of a lane's new owner on a va
         });
     scene.check([](WideRoot& root) { require(root.value.load().a == 2, "a claim was undone"); });
     look_deeply(scene.program(), 2);
+}
+
+TEST_CASE("model: a writer does not take an older look at a lane for nobody's") {
+    auto scene = wide("value.lane.new");
+    // It has no lane before it comes.
+    scene.actor("a", 0, increment).actor("b", 1, increment, with_lane<WideRoot>);
+    scene.check([](WideRoot& root) { require(root.value.load().a == 2, "a claim was undone"); });
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: a wide value in nobody's name is claimed by one") {
+    auto scene = wide("value.nobodys", {.lanes = 4});
+    scene.arranged([](WideRoot& root) {
+        // Written by something else: claimed by the last lane, which nobody has.
+        auto& core = reinterpret_cast<detail::ValueCore&>(root.value);
+        const std::uint32_t nobodys = detail::attachment_of(&root)->header->max_lanes - 1;
+        core.selector.store(detail::selector::claimed(0, nobodys), std::memory_order_relaxed);
+    });
+    scene.actor("a", 0, increment, with_lane<WideRoot>)
+        .actor("b", 1, increment, with_lane<WideRoot>)
+        .actor("c", 2, look_at, with_lane<WideRoot>);
+    scene.check([](WideRoot& root) { require(root.value.load().a == 2, "an update was lost"); });
+    look_everywhere(scene.program(), 2);
 }

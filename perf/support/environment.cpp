@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <boost/version.hpp>
 #include <cerrno>
 #include <cstddef>
 #include <ctime>
@@ -87,7 +86,6 @@ Environment environment() {
         .compiler = "g++ " __VERSION__,
 #endif
         .flags = LAGOON_PERF_FLAGS,
-        .boost = BOOST_LIB_VERSION,
         .peers = LAGOON_PERF_PEERS,
         .load = first_line("/proc/loadavg"),
         .membarrier = has_membarrier(),

@@ -17,7 +17,6 @@ struct Environment {
     int cpus = 0;
     std::string compiler;
     std::string flags;
-    std::string boost;
     std::string peers;  // versions of what is measured beside lagoon
     std::string load;   // of the machine, when the run began: others may be at work on it
     bool membarrier = false;

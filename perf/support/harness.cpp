@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <numeric>
 #include <random>
@@ -164,26 +163,6 @@ nlohmann::ordered_json run_suite(const Program& program, const Suite& suite, con
     return suite_to_json(suite, plan, times);
 }
 
-nlohmann::ordered_json header(const Program& program, const Options& options,
-                              const std::vector<int>& cpus) {
-    const Environment about = environment();
-    return {{"program", program.name},
-            {"date", about.date},
-            {"commit", options.commit.empty() ? "not recorded" : options.commit},
-            {"kernel", about.kernel},
-            {"machine", about.machine},
-            {"cpu", about.cpu},
-            {"cpus", about.cpus},
-            {"pinned_to", cpus},
-            {"compiler", about.compiler},
-            {"flags", about.flags},
-            {"boost", about.boost},
-            {"peers", about.peers},
-            {"load_at_start", about.load},
-            {"membarrier", about.membarrier},
-            {"sample_ms", options.sample_ms}};
-}
-
 bool parse(const Program& program, int argc, char** argv, Options& options, int& status) {
     CLI::App app{program.name + ": figures as ratios to peers of the same run"};
     app.add_flag("--quick", options.quick, "run everything once, small; prints no figures");
@@ -227,7 +206,8 @@ int lead(const Program& program, Options& options) {
     if (options.without_membarrier) forbid_membarrier();
     const std::vector<int> cpus =
         options.no_pinning || options.quick ? std::vector<int>{} : allowed_cpus();
-    nlohmann::ordered_json result = header(program, options, cpus);
+    nlohmann::ordered_json result =
+        header_to_json(program.name, options.commit, cpus, options.sample_ms);
     result["suites"] = nlohmann::ordered_json::array();
     result["facts"] = nlohmann::ordered_json::array();
     std::size_t cases = 0;
@@ -244,6 +224,8 @@ int lead(const Program& program, Options& options) {
         std::cerr << program.name << ": no suite's name contains '" << options.suite << "'\n";
         return 2;
     }
+    if (options.quick) result["quick"] = true;
+    if (!options.json.empty()) write_json(options.json, result);
     if (options.quick) {
         std::cout << program.name << ": " << cases
                   << " cases ran once; a quick run has no figures\n";
@@ -251,12 +233,6 @@ int lead(const Program& program, Options& options) {
     }
     print_facts(std::cout, result["facts"]);
     const int unmet = print_requirements(std::cout, result);
-    if (!options.json.empty()) {
-        std::ofstream file(options.json);
-        file << result.dump(1) << '\n';
-        file.close();
-        if (!file) throw std::runtime_error("cannot write " + options.json);
-    }
     return options.check && unmet > 0 ? 3 : 0;
 }
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <ostream>
 #include <stdexcept>
 
+#include "environment.hpp"
 #include "statistics.hpp"
 
 namespace lagoon_perf {
@@ -106,6 +108,26 @@ void print_case(std::ostream& out, const Json& one, const Json& ratios) {
                        ns["q3"].get<double>(), ratio);
 }
 
+void write_value(std::ostream& out, const Json& json, int depth) {
+    const bool plain =
+        std::none_of(json.begin(), json.end(), [](const Json& one) { return one.is_object(); });
+    if (!json.is_structured() || json.empty() || (json.is_array() && plain)) {
+        out << json.dump();
+        return;
+    }
+    const std::string inner = "\n" + std::string(static_cast<std::size_t>(depth) + 1, ' ');
+    const char* comma = "";
+    out << (json.is_array() ? '[' : '{');
+    for (const auto& [key, value] : json.items()) {
+        out << comma << inner;
+        comma = ",";
+        if (json.is_object()) out << Json(key).dump() << ": ";
+        write_value(out, value, depth + 1);
+    }
+    out << '\n'
+        << std::string(static_cast<std::size_t>(depth), ' ') << (json.is_array() ? ']' : '}');
+}
+
 void print_latency(std::ostream& out, const Json& one) {
     const Json& latency = one["latency_ns"];
     out << fmt::format("    {:<32} {:<34}", text(one, "subject"), text(one, "pattern"));
@@ -116,6 +138,25 @@ void print_latency(std::ostream& out, const Json& one) {
 }
 
 }  // namespace
+
+Json header_to_json(const std::string& program, const std::string& commit,
+                    const std::vector<int>& cpus, double sample_ms) {
+    const Environment about = environment();
+    return {{"program", program},
+            {"date", about.date},
+            {"commit", commit.empty() ? "not recorded" : commit},
+            {"kernel", about.kernel},
+            {"machine", about.machine},
+            {"cpu", about.cpu},
+            {"cpus", about.cpus},
+            {"pinned_to", cpus},
+            {"compiler", about.compiler},
+            {"flags", about.flags},
+            {"peers", about.peers},
+            {"membarrier", about.membarrier},
+            {"load_at_start", about.load},
+            {"sample_ms", sample_ms}};
+}
 
 Json suite_to_json(const Suite& suite, const Plan& plan, const std::vector<CaseTimes>& times) {
     Json cases = Json::array();
@@ -161,6 +202,14 @@ Json facts_to_json(const std::vector<Fact>& facts) {
         result.push_back(json);
     }
     return result;
+}
+
+void write_json(const std::string& name, const Json& result) {
+    std::ofstream file(name);
+    write_value(file, result, 0);
+    file << '\n';
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + name);
 }
 
 void print_suite(std::ostream& out, const Json& suite) {

@@ -164,7 +164,7 @@ int main(int argc, char** argv) {
                                     .participants = max_participants,
                                     .build = build_crowd,
                                     .sample_ms = 150,
-                                    .max_rounds = 12}},
+                                    .max_rounds = 10}},
                         .facts = {}},
                        argc, argv);
 }

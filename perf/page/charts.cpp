@@ -218,8 +218,7 @@ void add_lines(const Results& results, std::vector<Chart>& charts) {
         Axis across{.label = plan.across, .logarithmic = plan.log_across};
         for (const Series& one : all) {
             for (const Point& point : one.points) {
-                const std::pair<double, std::string> tick{point.x,
-                                                          std::to_string(std::lround(point.x))};
+                const std::pair<double, std::string> tick{point.x, number_text(point.x)};
                 if (std::find(across.ticks.begin(), across.ticks.end(), tick) ==
                     across.ticks.end()) {
                     across.ticks.push_back(tick);

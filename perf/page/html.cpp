@@ -61,7 +61,8 @@ std::string how(const Results& results) {
         html +=
             "<li>" +
             escaped(text_of(one, "program") + ", " + build_of(one) + ": " + text_of(one, "date") +
-                    ", load of the machine at the start " + text_of(one, "load_at_start")) +
+                    ", load of the machine at the start " + text_of(one, "load_at_start") +
+                    ", nice " + std::to_string(one["nice"].get<int>())) +
             "</li>\n";
     }
     return html + "</ul>\n";

@@ -61,12 +61,6 @@ private:
     double factor_;
 };
 
-std::string number_text(double value) {
-    if (value >= 1e6 && std::fmod(value, 1e6) == 0) return fmt::format("{}M", value / 1e6);
-    if (value >= 1e4 && std::fmod(value, 1e3) == 0) return fmt::format("{}k", value / 1e3);
-    return fmt::format("{:g}", value);
-}
-
 std::vector<std::pair<double, std::string>> ticks_of(const Axis& axis, Range range) {
     if (!axis.ticks.empty()) return axis.ticks;
     std::vector<std::pair<double, std::string>> ticks;
@@ -165,6 +159,12 @@ Range range_of(const Axis& axis, const std::vector<Series>& all, double Point::*
 }
 
 }  // namespace
+
+std::string number_text(double value) {
+    if (value >= 1e6 && std::fmod(value, 1e6) == 0) return fmt::format("{}M", value / 1e6);
+    if (value >= 1e4 && std::fmod(value, 1e3) == 0) return fmt::format("{}k", value / 1e3);
+    return fmt::format("{:g}", value);
+}
 
 std::string duration_text(double ns) {
     constexpr std::array<std::pair<double, const char*>, 4> units{

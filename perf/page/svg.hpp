@@ -42,6 +42,8 @@ struct Axis {
 [[nodiscard]] std::string line_chart(const std::string& title, const Axis& across, const Axis& up,
                                      const std::vector<Series>& all);
 
+/// 16384, 65k, 1M, ...
+[[nodiscard]] std::string number_text(double value);
 /// 12.3 ns, 4.56 us, ...
 [[nodiscard]] std::string duration_text(double ns);
 [[nodiscard]] std::string escaped(const std::string& text);

@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -88,6 +89,7 @@ Environment environment() {
         .flags = LAGOON_PERF_FLAGS,
         .peers = LAGOON_PERF_PEERS,
         .load = first_line("/proc/loadavg"),
+        .nice = getpriority(PRIO_PROCESS, 0),
         .membarrier = has_membarrier(),
     };
 }

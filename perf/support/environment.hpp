@@ -19,6 +19,7 @@ struct Environment {
     std::string flags;
     std::string peers;  // versions of what is measured beside lagoon
     std::string load;   // of the machine, when the run began: others may be at work on it
+    int nice = 0;       // below 0: before others' work
     bool membarrier = false;
 };
 

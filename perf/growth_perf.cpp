@@ -66,7 +66,7 @@ void build_fill(Stage& stage, Plan& plan) {
     skip_absent_types(plan);
     constexpr std::uint32_t slots = 4096;
     std::vector<std::string> patterns;
-    for (const unsigned percent : {1, 25, 50, 75, 90, 95, 99}) {
+    for (const unsigned percent : {1U, 25U, 50U, 75U, 90U, 95U, 99U}) {
         if (stage.quick() && percent > 25) break;
         const std::size_t held = std::size_t{slots} * percent / 100;
         patterns.push_back("take first, " + std::to_string(percent) + " % held");

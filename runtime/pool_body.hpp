@@ -43,8 +43,7 @@ inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
 inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                        std::uint64_t to) noexcept {
     // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
-    // kept: with the kernel's barrier the order of all seq_cst calls adds nothing, and without it
-    // what follows is a load in the same order; a failure is another look.
+    // kept: a failure is followed by another look, or by none.
     const bool moved = slot_of(body, index)
                            .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
                                                           std::memory_order_acquire);

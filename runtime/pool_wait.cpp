@@ -29,9 +29,8 @@ constexpr std::uint64_t known_demand =
     demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
 
 std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
-    // D5 seq_cst load, no pair: ordered with D1. kept: the bit of the summary was set behind the
-    // leaf's, so the acquire of D8 or this one's place in the order of all seq_cst calls would do
-    // alone.
+    // D5 seq_cst load, no pair: ordered with D1. kept: the bit of the summary is set behind the
+    // leaf's, so D8 has taken over whatever has to be seen here.
     return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
 }
 
@@ -51,10 +50,12 @@ void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
 
 /// The leaf is empty: its bit in the summary goes, unless somebody has marked the leaf again.
 void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
-    // D8 seq_cst RMW, no pair: ordered with D1. kept: as D5.
+    // D8 seq_cst RMW, no pair: ordered with D1. kept: acq_rel would do, by which it takes over what
+    // the setter of the bit has set in the leaf.
     body.demand.fetch_and(~(std::uint64_t{1} << leaf), std::memory_order_seq_cst);
     if (leaf_bits(body, leaf) != 0) {
-        // D1 seq_cst RMW, no pair: as in set_bit. kept: as D5; everybody is woken afterwards.
+        // D1 seq_cst RMW, no pair: as in set_bit. kept: its order, for everybody is woken
+        // afterwards.
         body.demand.fetch_or(std::uint64_t{1} << leaf, std::memory_order_seq_cst);
         // A release in between saw no demand, though somebody had marked it.
         wake(body.event, everybody);
@@ -64,7 +65,7 @@ void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
 void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
     const std::uint32_t leaf = lane / 64;
-    // D7 seq_cst RMW, no pair: ordered with D6. kept: as D5.
+    // D7 seq_cst RMW, no pair: ordered with D6. kept: its order, as D5.
     const std::uint64_t left =
         body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
     if (left == 0) clear_summary(body, leaf);
@@ -133,7 +134,7 @@ void wake_pool(PoolObject& pool) noexcept {
         if (leaf_bits(body, leaf) != 0) marked |= std::uint64_t{1} << leaf;
     }
     // D1 seq_cst RMW, no pair: as in set_bit, for one who died before it; else nobody would drop
-    // the dead one's mark.
+    // the dead one's mark. kept: its order, for everybody is woken afterwards.
     if (marked != 0) body.demand.fetch_or(marked, std::memory_order_seq_cst);
     wake(body.event, everybody);
 }

@@ -52,8 +52,8 @@ void DeadLanes::free_lanes() const noexcept {
     for (std::uint32_t lane = attachment_.header->max_members; lane < states_.size(); ++lane) {
         std::uint64_t state = states_[lane];
         if (!set_.test(lane)) continue;
-        // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: the
-        // repair went by compare-and-swaps of its own; the acquire adds nothing.
+        // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: its
+        // order, for the repair went by compare-and-swaps of its own.
         attachment_.lane_entry(lane).state.compare_exchange_strong(
             state, state & ~live_bit, std::memory_order_acq_rel, std::memory_order_relaxed);
     }
@@ -100,9 +100,9 @@ Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t 
     repair_words(attachment, dead, done);
     wake_all(attachment);
     dead.free_lanes();
-    // R1 acq_rel RMW -> B1, R4: only now can the entry be claimed again. kept: a claimant takes the
-    // byte's lock from a holder that is dead, and the words repaired are ordered by their own
-    // swaps.
+    // R1 acq_rel RMW -> B1, R4: only now can the entry be claimed again. kept: its order, for a
+    // claimant takes the byte's lock from a holder that is dead, and the words repaired are ordered
+    // by their own swaps.
     if (attachment.member_entry(index).state.compare_exchange_strong(
             state, state & ~live_bit, std::memory_order_acq_rel, std::memory_order_relaxed)) {
         ++done.processes;

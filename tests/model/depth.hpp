@@ -65,6 +65,21 @@ inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::ui
     CHECK(report.executions > 1);
 }
 
+/// The same, where a protocol looks at one word again and again: each look may be an old one.
+inline void look_lagging(const Program& scene, std::uint32_t preemptions, std::uint32_t stale) {
+    Program program = scene;
+    program.name += ".c++.lag";
+    const Bounds bounds{.preemptions = preemptions,
+                        .stale = stale,
+                        .lag = true,
+                        .executions = is_long() ? 300'000U : 40'000U};
+    const Report report = run(program, bounds);
+    INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
+                        << "'");
+    CHECK_FALSE(report.failed);
+    CHECK(report.executions > 1);
+}
+
 /// The same under all of them.
 inline void look_everywhere(const Program& scene, std::uint32_t preemptions,
                             std::uint32_t kills = 0) {

@@ -64,6 +64,31 @@ TEST_CASE("model: a dead one's entry is taken by the next who comes") {
     look_everywhere(scene.program(), 2, 1);
 }
 
+TEST_CASE("model: a dead one's entry is not freed under its next owner") {
+    Scene<Empty> scene{"members.freed"};
+    scene
+        .actor(
+            "a", 0, [](Empty&) { die(); }, claim)
+        .actor("b", 1,
+               [](Empty& root) {
+                   await([] { return is_buried(0); });
+                   repair(root);
+               })
+        .actor(
+            "c", 2,
+            [](Empty& root) {
+                await([] { return is_buried(0); });
+                repair(root);
+                join();
+                const detail::LaneView& lane = detail::lane_of(&root.counter);
+                step();
+                require(detail::lane_lives(*lane.attachment, lane.lane), "its lane was freed");
+                require(detail::lane_lives(*lane.attachment, lane.member), "its entry was freed");
+            },
+            [](Empty&) { leave(); });
+    look(scene.program(), Under::coherent, 2);
+}
+
 TEST_CASE("model: a lane's next owner goes on with its stripe") {
     Scene<Empty> ended{"lanes.ended", {.lanes = 2}};
     ended

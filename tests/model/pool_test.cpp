@@ -49,9 +49,11 @@ TEST_CASE("model: a release is not missed by who goes to sleep") {
     auto light = PoolScene<1>("pool.wait").idle(1);
     light.holder("a", 0).waiter("b", 1);
     look_everywhere(light.program(), 2);
+    look_lagging(light.program(), 1, 2);
     auto exchange = PoolScene<1>("pool.wait.exchange", by_exchange).idle(1);
     exchange.holder("a", 0).waiter("b", 1);
     look_everywhere(exchange.program(), 2);
+    look_lagging(exchange.program(), 1, 2);
 }
 
 TEST_CASE("model: a release on the fast path is not missed by who goes to sleep") {
@@ -61,9 +63,36 @@ TEST_CASE("model: a release on the fast path is not missed by who goes to sleep"
     auto exchange = PoolScene<1>("pool.wait.warm.exchange", by_exchange).idle(1);
     exchange.holder("a", 0, true).waiter("b", 1);
     look_everywhere(exchange.program(), 2);
+    look_lagging(exchange.program(), 1, 2);
     auto mixed = PoolScene<1>("pool.wait.warm.mixed", {.unregistered = {0}}).idle(1);
     mixed.holder("a", 0, true).waiter("b", 1);
     look_everywhere(mixed.program(), 2);
+}
+
+TEST_CASE("model: a release the long way is not missed by who goes to sleep") {
+    for (const bool light : {true, false}) {
+        PoolScene<1> scene{light ? "pool.wait.long" : "pool.wait.long.exchange",
+                           {.light_store = light}};
+        auto taken = std::make_shared<detail::Taken>();
+        scene.idle(1);
+        scene.actor(
+            "a", 0,
+            [taken](PoolRoot<1>& root) {
+                detail::pool_give_back(PoolScene<1>::pool_of(root), *taken,
+                                       detail::process_epoch());
+            },
+            [taken](PoolRoot<1>& root) {
+                // The slot's bit stays set, as after a release on the fast path.
+                auto& pool = PoolScene<1>::pool_of(root);
+                *taken = detail::pool_try_acquire(pool);
+                detail::PoolBody& body = detail::body_of(pool);
+                detail::hints_of(body, detail::Hint::free).set(taken->index);
+                body.last_freed.store(0, std::memory_order_relaxed);
+            });
+        scene.waiter("b", 1);
+        look_everywhere(scene.program(), 2);
+        look_lagging(scene.program(), 1, 2);
+    }
 }
 
 TEST_CASE("model: a process that cannot register releases to one that has") {
@@ -198,6 +227,13 @@ TEST_CASE("model: what comes back to a pool that was closed is ended") {
     auto exchange = PoolScene<1>("pool.close.exchange", by_exchange).idle(1);
     exchange.holder("a", 0).thread("b", 1, close).check(nothing_idle);
     look_everywhere(exchange.program(), 2);
+    for (const bool warm : {true, false}) {
+        for (const bool light : {true, false}) {
+            auto lagging = PoolScene<1>("pool.close", {.light_store = light}).idle(1);
+            lagging.holder("a", 0, warm).thread("b", 1, close).check(nothing_idle);
+            look_lagging(lagging.program(), 2, 2);
+        }
+    }
 }
 
 TEST_CASE("model: who drains a closed pool waits for what is lent") {

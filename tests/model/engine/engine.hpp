@@ -32,6 +32,7 @@ struct Bounds {
     std::uint32_t preemptions = 2;  // switches away from an actor that could have gone on
     std::uint32_t kills = 0;        // processes killed, each between any two steps
     std::uint32_t stale = 0;        // loads that return an older store than the newest
+    bool lag = false;               // who has read an older store may read it again, uncounted
     bool store_buffers = false;     // x86's, instead of histories
     bool remember = true;           // do not go into a state again that was seen before
     std::uint64_t executions = 200'000;

@@ -59,6 +59,7 @@ void Memory::begin_execution(const Bounds& bounds) {
     histories_ = bounds.stale > 0;
     buffers_ = bounds.store_buffers;
     stale_left_ = bounds.stale;
+    lag_ = bounds.lag;
     hash_ = 0;
     ordered_.fill(0);
     views_used_ = 1;
@@ -215,14 +216,25 @@ std::uint64_t Memory::load(int actor, const void* at, unsigned size, std::memory
     for (auto own = buffer_[actor].rbegin(); own != buffer_[actor].rend(); ++own) {
         if (own->where == &where) return own->message.value;
     }
+    return read_at(actor, where, choose_store(actor, where, order), order);
+}
+
+/// The store that a load returns: the newest, or an older one as far as the bound goes.
+std::size_t Memory::choose_store(int actor, const Location& where, std::memory_order order) {
     const std::size_t newest = where.history.size() - 1;
-    std::size_t back = 0;
+    const std::size_t oldest = oldest_visible(actor, where, order);
+    // Message 0 was there before the execution: a lag is kept as one more than its number.
+    auto& lags = known_[actor].lags[where.index];
+    const bool again = lags != 0 && lags - 1U >= oldest && lags - 1U < newest;
+    std::size_t chosen = newest;
     if (stale_left_ > 0) {
-        const std::size_t oldest = oldest_visible(actor, where, order);
-        back = world().choose(static_cast<std::uint32_t>(newest - oldest + 1));
-        if (back != 0) --stale_left_;
+        chosen -= world().choose(static_cast<std::uint32_t>(newest - oldest + 1));
+        if (chosen != newest && !(again && chosen == lags - 1U)) --stale_left_;
+    } else if (again && world().choose(2) != 0) {
+        chosen = lags - 1U;
     }
-    return read_at(actor, where, newest - back, order);
+    lags = lag_ && chosen != newest ? static_cast<std::uint16_t>(chosen + 1) : std::uint16_t{0};
+    return chosen;
 }
 
 void Memory::store(int actor, void* at, unsigned size, std::uint64_t value,
@@ -351,6 +363,9 @@ std::uint64_t Memory::hash_of_actor(int actor) const noexcept {
         // What it has seen itself bounds its loads as well.
         if (known_[actor].ordered[i] > known_[actor].seen[i]) {
             seen += mix(~offset_of(locations_[i].at), known_[actor].ordered[i]);
+        }
+        if (known_[actor].lags[i] != 0) {
+            seen += mix(offset_of(locations_[i].at) << 20, known_[actor].lags[i]);
         }
     }
     if (fenced_[actor].clock[actor] == 0) return mix(h, seen);

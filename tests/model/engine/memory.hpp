@@ -61,6 +61,7 @@ struct Knowledge {
     Clock clock{};
     View seen{};
     View ordered{};
+    View lags{};  // the older store that its last load returned, if it did; of an actor only
 };
 
 enum class Rmw { exchange, add, subtract, bit_and, bit_or, bit_xor };
@@ -138,6 +139,7 @@ private:
                        const Message* carried);
     void take_over(int actor, const Message& message);
     std::uint64_t read_at(int actor, Location& where, std::size_t stamp, std::memory_order order);
+    std::size_t choose_store(int actor, const Location& where, std::memory_order order);
     std::size_t oldest_visible(int actor, const Location& where, std::memory_order order) const;
     void touch_seq_cst(Location& where, std::size_t stamp);
     void order_now(int actor);
@@ -153,6 +155,7 @@ private:
     std::uint64_t execution_ = 0;
     bool histories_ = false;
     bool buffers_ = false;
+    bool lag_ = false;
     std::uint32_t stale_left_ = 0;
     std::uint64_t hash_ = 0;
     std::vector<std::uint16_t> index_of_byte_;  // of the shared memory; 0: none

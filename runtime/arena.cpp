@@ -256,16 +256,17 @@ Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patienc
     // whoever comes by the name removes it.
     // Q1 release store -> Q2, E4.
     attachment->header->state.store(1, std::memory_order_release);
-    // Everything is closed and everybody told before anything is waited for: who has to give back
-    // here may be waiting there.
-    each_pool([](PoolObject& pool) { pool_close(pool); });
-    (void)repair_the_dead(*attachment);
+    // Everything is closed and everybody told before a hook runs or anything is waited for: who has
+    // to give back here may be waiting there.
+    each_pool([](PoolObject& pool) { tell_closed(pool); });
     attachment->for_each(Kind::lock, [](const DirectoryEntry&, std::byte* object) {
         wake_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object));
     });
     attachment->for_each(Kind::value, [](const DirectoryEntry&, std::byte* object) {
         wake(reinterpret_cast<ValueCore*>(object)->event, everybody);
     });
+    each_pool([](PoolObject& pool) { pool_clear(pool); });
+    (void)repair_the_dead(*attachment);
     Outcome outcome = Outcome::ok;
     each_pool([&](PoolObject& pool) {
         if (mode == ShutDown::drain && outcome == Outcome::ok) outcome = drain_pool(pool, patience);

@@ -161,6 +161,11 @@ void with_gate_for_last(Attachment& attachment, Leave&& leave) {
 
 void close_handle(Attachment* attachment) {
     (void)process_epoch();
+    // B7 acquire load <- B6. What nobody else may have a hook for is ended before we go.
+    if (is_shut_down(*attachment->header) &&
+        attachment->member_state.load(std::memory_order_acquire) != 0) {
+        (void)reap(attachment);
+    }
     PrivatePools hooks;
     with_gate_for_last(*attachment, [&](bool gated) {
         if (attachment->handles == 1) {

@@ -120,9 +120,10 @@ void outlive_parent() noexcept {
     } else {
         request_worker_stop();  // where no thread is to be had
     }
-    while (!is_ending() && std::chrono::steady_clock::now() < end) {
-        // K2 acquire load <- K1.
+    for (;;) {
+        // K2 acquire load <- K1: read before what it announces is looked at.
         const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
+        if (is_ending() || std::chrono::steady_clock::now() >= end) break;
         (void)os::futex_wait(keeper.control, seen, end);
     }
     if (!is_ending()) ::_exit(65);

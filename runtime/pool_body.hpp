@@ -144,6 +144,8 @@ enum class Need { nothing, check, reset, destroy, quarantine };
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept;
 /// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has.
 void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept;
+/// Would that run a hook, or move a slot on? Not inside of a hook, which settles nothing itself.
+bool can_settle(PoolObject& pool, Effort effort) noexcept;
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.
 void count_missing(PoolObject& pool, std::uint64_t index, std::uint64_t dirty) noexcept;
 /// Our own BUILDING or CLOSING word to EMPTY; the value is gone before the word says so. A slot

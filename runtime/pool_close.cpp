@@ -41,13 +41,16 @@ void mark_closed(PoolObject& pool) noexcept {
     body_of(pool).closed.store(1, std::memory_order_seq_cst);
 }
 
-void pool_close(PoolObject& pool) {
-    PoolBody& body = body_of(pool);
-    (void)lane_of(&pool);
+void tell_closed(PoolObject& pool) noexcept {
     mark_closed(pool);
-    call_attention(body);
+    call_attention(body_of(pool));
+    wake(body_of(pool).event, everybody);
+}
+
+void pool_close(PoolObject& pool) {
+    (void)lane_of(&pool);
+    tell_closed(pool);
     pool_clear(pool);
-    wake(body.event, everybody);
 }
 
 Outcome drain_pool(PoolObject& pool, const Patience& patience) {

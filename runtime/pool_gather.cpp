@@ -53,7 +53,7 @@ public:
     bool try_take() noexcept {
         if (held_) return true;
         std::uint64_t other = 0;
-        // J2 seq_cst RMW <- J1: also where it fails, ordered behind the mark D6.
+        // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_seq_cst);
         if (held_) return true;
@@ -61,8 +61,9 @@ public:
         if (lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == other) {
             return false;
         }
-        // J2 seq_cst RMW <- J1: from a lane that is nobody's any more. kept: two at once would
-        // still give back what is too little; J2 above has taken over what came with the token.
+        // J2 seq_cst RMW <- J1 -> J4: from a lane that is nobody's any more. kept: two at once
+        // would still give back what is too little; J2 above has taken over what came with the
+        // token.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_relaxed);
         return held_;
@@ -109,16 +110,12 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
     count(body.waits);
     Outcome outcome = Outcome::ok;
     Woken woken = Woken::event;
+    bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
+    std::uint32_t slept_on = 0;
     for (;;) {
-        const bool dirty = hints_of(body, Hint::dirty).next_leaf(0) != no_index;
-        if (dirty || woken != Woken::event) {
-            // A hook may gather here itself.
-            gatherer.let_go();
-            (void)settle_dirty(order.pool, patience,
-                               woken != Woken::event ? Effort::slots : Effort::hints);
-        }
         // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        if (woken == Woken::cap && seen == slept_on) unasked = true;
         announce_wait(order.pool, lane);
         const bool mine = gatherer.try_take();
         if (mine) gatherer.demand_all();
@@ -129,14 +126,26 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
         if (outcome == Outcome::ok && sleeper.stop_requested()) outcome = Outcome::cancelled;
         if (outcome == Outcome::ok && sleeper.expired()) outcome = Outcome::timed_out;
         if (outcome != Outcome::ok) break;
+        const Effort effort = woken != Woken::event ? Effort::slots : effort_of(body);
+        if (can_settle(order.pool, effort)) {
+            // A hook may gather here itself, and takes our mark away.
+            gatherer.let_go();
+            (void)settle_dirty(order.pool, patience, effort);
+            if (lane.shared) withdraw_wait(order.pool, lane);
+            woken = Woken::event;
+            continue;
+        }
         // D2 acquire load <- D4, E1: unless somebody else came in between, only what we gave back
         // ourselves has moved it. kept: as above; and the kernel compares the word again.
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
-        woken = sleeper.sleep(now - seen <= got ? now : seen);
+        slept_on = now - seen <= got ? now : seen;
+        unasked = false;
+        woken = sleeper.sleep(slept_on);
         if (lane.shared) withdraw_wait(order.pool, lane);
     }
     withdraw_wait(order.pool, lane);
     if (outcome == Outcome::timed_out) count(body.timed_out);
+    if (outcome == Outcome::ok && unasked) count(body.late_wakes);
     // A wake-up that we may have been given is somebody else's now.
     if (outcome != Outcome::ok) wake_for_place(order.pool);
     return outcome;

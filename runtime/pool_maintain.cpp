@@ -30,18 +30,6 @@ std::uint64_t hook_bits(const PoolBody& body) noexcept {
     return body.hooks.load(std::memory_order_acquire);
 }
 
-/// Whoever clears what was quarantined gives it to destroy once more.
-void forgive_deaths(PoolBody& body, std::uint64_t index, std::uint64_t dirty) noexcept {
-    Atomic<std::uint64_t>& counted = slot_of(body, index).meta;
-    // O13 acquire load <- O8, O14: as in count_death.
-    std::uint64_t before = counted.load(std::memory_order_acquire);
-    do {
-        if (truth_of(body, index) != dirty) return;
-        // O14 acq_rel RMW -> O13: repeats only when another one counted. kept: as for O8.
-    } while (!counted.compare_exchange_strong(
-        before, before & ~meta::deaths_mask, std::memory_order_acq_rel, std::memory_order_acquire));
-}
-
 }  // namespace
 
 void make_empty(PoolObject& pool, std::uint64_t index, std::uint64_t owned) noexcept {
@@ -88,13 +76,14 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
     if (!ended && (hook_bits(body) & hook_destroy) != 0 && !own.hooks.destroy) {
         // Only a process with the hook may end this resource.
         if (word::state(expected) == SlotState::dirty &&
-            word::reason(expected) == DirtyReason::must_destroy) {
+            word::reason(expected) != DirtyReason::borrower_died) {
             count_missing(pool, index, expected);
             return false;
         }
-        const std::uint64_t dirty = word::next_dirty(expected, DirtyReason::must_destroy);
+        const bool quarantined = word::state(expected) == SlotState::quarantined;
+        const std::uint64_t dirty = word::next_dirty(
+            expected, quarantined ? DirtyReason::cleared : DirtyReason::must_destroy);
         if (!move_truth(body, index, expected, dirty)) return false;
-        if (word::state(expected) == SlotState::quarantined) forgive_deaths(body, index, dirty);
         count_missing(pool, index, dirty);
         hints_of(body, Hint::dirty).set(index);
         wake_for_place(pool);
@@ -180,13 +169,14 @@ void pool_fail_build(PoolObject& pool, Taken building) noexcept {
 }
 
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept {
-    if (word::is_ended(word)) return Need::destroy;
+    const DirtyReason why = word::reason(word);
+    if (why == DirtyReason::ended || why == DirtyReason::cleared) return Need::destroy;
     // O13 acquire load <- O14. kept: the slot's word, DIRTY, was stored behind the count.
     const std::uint64_t counted = slot_of(body, index).meta.load(std::memory_order_acquire);
     if (body.quarantine_after != 0 && meta::deaths(counted) >= body.quarantine_after) {
         return Need::quarantine;
     }
-    if (word::reason(word) == DirtyReason::must_destroy) return Need::destroy;
+    if (why == DirtyReason::must_destroy) return Need::destroy;
     const std::uint64_t hooks = hook_bits(body);
     switch (static_cast<OnDeath>(body.on_death)) {
         case OnDeath::check_then_reuse:
@@ -260,17 +250,16 @@ bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reap
     return false;
 }
 
-}  // namespace
-
-void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
-    PoolBody& body = body_of(pool);
-    const auto settle = [&](std::uint64_t index) {
+/// Calls `look(index, word)` for what is DIRTY, while it says so.
+template <class Look>
+void each_dirty(PoolBody& body, Effort effort, Look&& look) {
+    const auto go_on = [&](std::uint64_t index) {
         const std::uint64_t word = truth_of(body, index);
-        if (word::state(word) != SlotState::dirty) return;
-        if (!settle_slot(pool, index, word, done)) ++done.dirty_left;
+        return word::state(word) != SlotState::dirty || look(index, word);
     };
     if (effort == Effort::slots) {
-        for (std::uint64_t index = 0; index < body.capacity; ++index) settle(index);
+        for (std::uint64_t index = 0; index < body.capacity && go_on(index); ++index) {
+        }
         return;
     }
     HintTree hints = hints_of(body, Hint::dirty);
@@ -282,9 +271,42 @@ void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
             const std::uint64_t index =
                 leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
             if (index >= body.capacity) break;
-            settle(index);
+            if (!go_on(index)) return;
         }
     }
+}
+
+}  // namespace
+
+void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
+    // A hook that comes here again would go one deeper for each DIRTY slot.
+    bool& settling = cache_of(pool).settling;
+    if (std::exchange(settling, true)) return;
+    each_dirty(body_of(pool), effort, [&](std::uint64_t index, std::uint64_t word) {
+        if (!settle_slot(pool, index, word, done)) ++done.dirty_left;
+        return true;
+    });
+    settling = false;
+}
+
+bool can_settle(PoolObject& pool, Effort effort) noexcept {
+    PoolBody& body = body_of(pool);
+    if (cache_of(pool).settling) return false;
+    const ErasedHooks& own = pool_private(*attachment_of(&pool), pool).hooks;
+    bool can = false;
+    each_dirty(body, effort, [&](std::uint64_t index, std::uint64_t word) {
+        switch (need_of(body, index, word)) {
+            case Need::check: can = own.check != nullptr; break;
+            case Need::reset: can = own.reset != nullptr; break;
+            case Need::destroy:
+                can = word::is_ended(word) || own.destroy != nullptr ||
+                      (hook_bits(body) & hook_destroy) == 0;
+                break;
+            default: can = true;
+        }
+        return !can;
+    });
+    return can;
 }
 
 }  // namespace lagoon::inline v1::detail

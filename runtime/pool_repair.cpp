@@ -123,6 +123,11 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
         // J1 seq_cst RMW -> J2, J4: nobody gathers now. kept: as J4.
         body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
+        // J4 acquire load <- J1, J2: one who has the right by now may have lost its mark to us.
+        if (body.bulk.load(std::memory_order_acquire) != 0) {
+            // D1 seq_cst RMW, no pair: as in Gatherer::demand_all.
+            body.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
+        }
     }
 }
 

@@ -309,7 +309,15 @@ private:
 Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     Outcome why = Outcome::closed;
     PoolCache* cache = cache_or(pool, &why);
-    return cache != nullptr ? Waiter{pool, *cache, want, patience}.run() : not_taken(why);
+    if (cache == nullptr) return not_taken(why);
+    const Taken taken = Waiter{pool, *cache, want, patience}.run();
+    if (taken.word == 0 && static_cast<Outcome>(taken.index) == Outcome::closed &&
+        patience.deadline != Deadline::min()) {
+        // Whoever closed it may have died before it ended what was idle.
+        Reaped done;
+        settle_pool(pool, done, Effort::leaves);
+    }
+    return taken;
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -58,6 +58,8 @@ void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32
 bool repair_value(ValueCore& core, const DeadLanes& dead) noexcept;
 /// The first step of pool_close, and what of it cannot be left to repair_pool.
 void mark_closed(PoolObject& pool) noexcept;
+/// That, and every release looks from here on, and every waiter is told.
+void tell_closed(PoolObject& pool) noexcept;
 /// Waits until all of a closed pool is given back: ok, timed_out or cancelled.
 Outcome drain_pool(PoolObject& pool, const Patience& patience);
 

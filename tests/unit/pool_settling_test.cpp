@@ -228,6 +228,94 @@ TEST_CASE("pool settling: a check inside acquire_n may gather, too") {
     CHECK(inner == Outcome::ok);
 }
 
+TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept over") {
+    auto room = make_full_room(2);
+    Borrower first{room};
+    auto second = std::make_unique<Borrower>(room);
+    room.hooks(&Room::items, {.check = [&](Item&) {
+        if (!second) return true;
+        std::exchange(second, nullptr)->kill();
+        // Another process repairs it, and has no check.
+        return support::in_child([&] {
+                   const auto mine = Arena::open(room.name());
+                   return mine->items.stats().dirty == 1 ? 0 : 1;
+               }) == support::exited(0);
+    }});
+    std::size_t got = 0;
+    std::thread waiter{[&] { got = room->items.acquire_n(2).size(); }};
+    wait_for_waits(room, 1);
+    first.kill();
+    waiter.join();
+    CHECK(got == 2);
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool settling: hooks that use their pool are not run inside of one another") {
+    auto room = make_full_room(100);
+    {
+        const support::Flag holds;
+        Child child{[&]() -> int {
+            const auto all = room->items.acquire_n(100);
+            holds.raise();
+            support::wait_for_death();
+        }};
+        holds.wait();
+        CHECK(child.kill() == support::killed_by(SIGKILL));
+    }
+    int depth = 0;
+    int deepest = 0;
+    int checks = 0;
+    room.hooks(&Room::items, {.check = [&](Item&) {
+        deepest = std::max(deepest, ++depth);
+        ++checks;
+        (void)room->items.acquire_for(1us);
+        --depth;
+        return true;
+    }});
+    support::wait_until([&] {
+        (void)room.reap();
+        return room->items.idle() == 100;
+    });
+    CHECK(checks == 100);
+    CHECK(deepest == 1);
+}
+
+TEST_CASE("pool settling: one who died shutting down leaves the end to who has the hook") {
+    const auto shut_and_die = [](const Arena& room) {
+        CHECK(support::in_child([&] {
+                  const auto mine = Arena::open(room.name());
+                  auto* attachment = detail::attachment_of(&mine->items);
+                  // Q1 release store -> Q2, E4: its first step.
+                  attachment->header->state.store(1, std::memory_order_release);
+                  ::raise(SIGKILL);
+                  return 0;
+              }) == support::killed_by(SIGKILL));
+    };
+    int destroyed = 0;
+    auto room = make_full_room(3);
+    hooks_pass(room, {.destroy = [](Item&) {}});
+    const support::Flag there;
+    const support::Flag go;
+    Child other{[&]() -> int {
+        const auto mine = Arena::open(room.name());
+        there.raise();
+        go.wait();
+        support::reap_dead(mine);
+        there.raise(2);
+        support::wait_for_death();
+    }};
+    there.wait();
+    room.hooks(&Room::items, {.destroy = [&](Item&) { ++destroyed; }});
+    shut_and_die(room);
+    // It is repaired by a process that has no destroy.
+    go.raise();
+    there.wait(2);
+    CHECK(destroyed == 0);
+    SECTION("it asks") { CHECK(room->items.acquire_for(1h).status() == Outcome::closed); }
+    SECTION("it leaves") { room.close(); }
+    CHECK(destroyed == 3);
+}
+
 namespace {
 
 struct Rooms {
@@ -254,6 +342,20 @@ TEST_CASE("pool settling: threads that share a lane leave no mark in the other's
     right.give_back();
     in_right.join();
     CHECK(rooms->right.stats().waiting == 0);
+}
+
+TEST_CASE("pool settling: shut_down closes all pools before it runs a hook of one") {
+    auto rooms = lagoon::Arena<Rooms>::create(unique_name("settling"));
+    int closed = 0;
+    const auto destroy = [&](Item&) {
+        closed += rooms->left.closed() && rooms->right.closed() ? 1 : 0;
+    };
+    rooms.hooks(&Rooms::left, {.destroy = destroy});
+    rooms.hooks(&Rooms::right, {.destroy = destroy});
+    rooms->left.add(Item{});
+    rooms->right.add(Item{});
+    rooms.shut_down();
+    CHECK(closed == 2);
 }
 
 TEST_CASE("pool settling: what lost its hint bit is found by reap, and by who waits") {

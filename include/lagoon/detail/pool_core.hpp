@@ -113,6 +113,7 @@ struct alignas(cache_line_bytes) PoolCache {
     std::uint32_t top;
     bool light_store;   // a release may be a plain store
     bool others_light;  // others' releases are plain stores
+    bool settling;      // this thread runs hooks here
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it
         std::uint64_t index;

@@ -34,6 +34,7 @@ enum class SlotState : std::uint32_t {
 enum class DirtyReason : std::uint32_t {
     borrower_died,  // wants check or reset
     must_destroy,   // half-built, discarded without hooks, or its shutter died: wants destroy
+    cleared,        // was quarantined: wants destroy, whoever has died over it
     ended,          // the resource is gone, its bytes are not all zeroes yet: wants no hook
 };
 

@@ -62,7 +62,8 @@ std::string how(const Results& results) {
             "<li>" +
             escaped(text_of(one, "program") + ", " + build_of(one) + ": " + text_of(one, "date") +
                     ", load of the machine at the start " + text_of(one, "load_at_start") +
-                    ", nice " + std::to_string(one["nice"].get<int>())) +
+                    ", nice " + std::to_string(one["nice"].get<int>()) +
+                    (one["real_time"].get<bool>() ? ", real-time" : "")) +
             "</li>\n";
     }
     return html + "</ul>\n";

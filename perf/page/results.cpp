@@ -53,10 +53,11 @@ const Json* Results::find(const std::string& program) const {
 }
 
 const Json* Results::find_suite(const std::string& program, const std::string& suite) const {
-    const Json* result = find(program);
-    if (result == nullptr) return nullptr;
-    for (const Json& one : (*result)["suites"]) {
-        if (one["suite"] == suite) return &one;
+    for (const Json& result : all_) {
+        if (result["program"] != program) continue;
+        for (const Json& one : result["suites"]) {
+            if (one["suite"] == suite) return &one;
+        }
     }
     return nullptr;
 }

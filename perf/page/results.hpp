@@ -18,7 +18,7 @@ public:
     [[nodiscard]] const std::vector<Json>& all() const { return all_; }
     /// The first result of a program; nullptr when there is none.
     [[nodiscard]] const Json* find(const std::string& program) const;
-    /// That suite of the first result of a program; nullptr when there is none.
+    /// That suite of the first result of a program that has it; nullptr when there is none.
     [[nodiscard]] const Json* find_suite(const std::string& program,
                                          const std::string& suite) const;
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <semaphore>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -104,7 +105,6 @@ Interval in_threads(Stage& stage, Prepare prepare, Work work, Finish finish) {
     ThreadBarrier barrier(threads);
     std::vector<Interval> intervals(threads);
     const auto act = [&](unsigned thread) {
-        prepare(thread);
         barrier.meet();
         intervals[thread].begin_ns = now_ns();
         intervals[thread].misses += work(thread);
@@ -112,15 +112,21 @@ Interval in_threads(Stage& stage, Prepare prepare, Work work, Finish finish) {
         barrier.meet();
         finish(thread);
     };
+    std::counting_semaphore<> ready(0);
     std::vector<std::thread> others;
     for (unsigned thread = 1; thread < threads; ++thread) {
         others.emplace_back([&, thread] {
             if (stage.cpu_of(thread) >= 0) pin_to(stage.cpu_of(thread));
             if (rte_thread_register() != 0) intervals[thread].misses = 1;
+            prepare(thread);
+            ready.release();
             act(thread);
             rte_thread_unregister();
         });
     }
+    prepare(0);
+    // Asleep, for a new thread begins on the CPU of this one.
+    for (unsigned thread = 1; thread < threads; ++thread) ready.acquire();
     act(0);
     for (std::thread& other : others) other.join();
     Interval all = intervals.front();

@@ -89,6 +89,7 @@ Environment environment() {
         .flags = LAGOON_PERF_FLAGS,
         .peers = LAGOON_PERF_PEERS,
         .load = first_line("/proc/loadavg"),
+        .real_time = sched_getscheduler(0) != SCHED_OTHER,
         .nice = getpriority(PRIO_PROCESS, 0),
         .membarrier = has_membarrier(),
     };

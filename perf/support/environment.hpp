@@ -17,9 +17,10 @@ struct Environment {
     int cpus = 0;
     std::string compiler;
     std::string flags;
-    std::string peers;  // versions of what is measured beside lagoon
-    std::string load;   // of the machine, when the run began: others may be at work on it
-    int nice = 0;       // below 0: before others' work
+    std::string peers;       // versions of what is measured beside lagoon
+    std::string load;        // of the machine, when the run began: others may be at work on it
+    bool real_time = false;  // scheduled before all ordinary work
+    int nice = 0;            // below 0: before others' work
     bool membarrier = false;
 };
 

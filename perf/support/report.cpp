@@ -155,6 +155,7 @@ Json header_to_json(const std::string& program, const std::string& commit,
             {"peers", about.peers},
             {"membarrier", about.membarrier},
             {"load_at_start", about.load},
+            {"real_time", about.real_time},
             {"nice", about.nice},
             {"sample_ms", sample_ms}};
 }

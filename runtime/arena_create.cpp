@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include <lagoon/error.hpp>
 
@@ -104,6 +106,14 @@ os::Fd make_unnamed_file(const Request& request, std::uint64_t bytes) {
     return fd;
 }
 
+Ownership chosen_ownership(Ownership asked) {
+    const char* set = std::getenv("LAGOON_OWNERSHIP");
+    if (asked != Ownership::automatic || set == nullptr) return asked;
+    const std::string_view named{set};
+    if (named == "biased") return Ownership::biased;
+    return named == "symmetric" ? Ownership::symmetric : Ownership::unbiased;
+}
+
 void write_header(ArenaHeader& header, const Request& request, const Plan& plan,
                   const std::vector<DirectoryEntry>& directory) {
     header.magic = arena_magic;
@@ -113,9 +123,11 @@ void write_header(ArenaHeader& header, const Request& request, const Plan& plan,
     header.arena_bytes = plan.total;
     os::random_bytes(header.id.data(), sizeof header.id);
     header.boot_id = boot_id();
-    const bool light = request.options.ownership != Ownership::symmetric && register_for_fences();
+    const Ownership ownership = chosen_ownership(request.options.ownership);
+    const bool light = ownership != Ownership::symmetric && register_for_fences();
     header.flags = (request.options.lifetime == Lifetime::scoped ? flag_scoped : 0) |
-                   (light ? flag_light_store : 0);
+                   (light ? flag_light_store : 0) |
+                   (light && ownership == Ownership::biased ? flag_biased : 0);
     header.max_members = static_cast<std::uint32_t>(request.options.max_processes);
     header.max_lanes = plan.lanes;
     header.directory_count = static_cast<std::uint32_t>(directory.size());

@@ -88,7 +88,7 @@ bool overlap(Ranges& ranges) {
     return false;
 }
 
-/// The lines of a counter's stripes, which it may share with other counters.
+/// The lines of a counter's stripes, which it may share with other counters, or of a pool's lanes.
 std::pair<std::uint64_t, std::uint64_t> stripes_of(const ArenaHeader& h, const DirectoryEntry& e,
                                                    const std::byte* base) {
     std::uint64_t at = e.storage_offset;
@@ -96,7 +96,7 @@ std::pair<std::uint64_t, std::uint64_t> stripes_of(const ArenaHeader& h, const D
         const std::uint64_t object = h.root_offset + e.object_offset;
         PoolObject pool;
         std::memcpy(&pool, base + object, sizeof pool);
-        at = object + static_cast<std::uint64_t>(pool.stripes.from_object);
+        at = object + static_cast<std::uint64_t>(pool.claims.from_object);
     }
     at -= at % cache_line_bytes;
     return {at, std::uint64_t{h.max_lanes} * cache_line_bytes};
@@ -162,9 +162,8 @@ void require_sound(const ArenaHeader& h, const std::byte* base, const std::strin
         }
         const auto kind = static_cast<Kind>(e.kind);
         objects.emplace_back(e.object_offset, e.object_bytes);
-        if (kind == Kind::pool || kind == Kind::sharded_counter) {
-            stripes.push_back(stripes_of(h, e, base));
-        }
+        if (kind == Kind::pool) storage.push_back(stripes_of(h, e, base));
+        if (kind == Kind::sharded_counter) stripes.push_back(stripes_of(h, e, base));
         if (e.storage_bytes > 0 && kind != Kind::sharded_counter) {
             storage.emplace_back(e.storage_offset, e.storage_bytes);
         }

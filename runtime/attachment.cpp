@@ -40,6 +40,7 @@ int sound_fd(Attachment& attachment) noexcept {
 void join_arena(Attachment& attachment) {
     attachment.light_store =
         register_for_fences() && (attachment.header->flags & flag_light_store) != 0;
+    attachment.keeps = attachment.light_store && (attachment.header->flags & flag_biased) != 0;
     claim_member(attachment);
     attachment.shared_lane.lane = attachment.member;
     attachment.shared_lane.member = attachment.member;

@@ -50,6 +50,7 @@ struct Attachment {
     void* lock_page = nullptr;  // keeps the lock byte's file description alive
     bool keeper = false;
     bool light_store = false;
+    bool keeps = false;  // threads keep idle slots, and steal those of others
 
     std::uint64_t handles = 0;
     bool creator = false;
@@ -58,7 +59,8 @@ struct Attachment {
     bool want_keeper = true;
 
     LaneView shared_lane{};  // for threads that find no lane; not wiped, checked by the epoch
-    Atomic<std::uint32_t> sleepers{0};  // this process's threads that wait for something here
+    Atomic<std::uint64_t> shared_thief{0};  // epoch of a process whose lane steals, or 0
+    Atomic<std::uint32_t> sleepers{0};      // this process's threads that wait for something here
 
     PrivatePools pools;
 

@@ -133,7 +133,7 @@ std::byte* Construction::reserve(std::uint64_t bytes, std::uint64_t align, std::
     return base_ + *offset;
 }
 
-Storage Construction::add(void* object, const ObjectDescription& description, bool striped) {
+Storage Construction::add(void* object, const ObjectDescription& description, Stripes stripes) {
     const std::string name = full_name(description.name);
     const auto* at = static_cast<std::byte*>(object);
     if (at < root_ || at + description.object_bytes > root_ + type_.bytes) {
@@ -163,7 +163,13 @@ Storage Construction::add(void* object, const ObjectDescription& description, bo
     entry.object_bytes = description.object_bytes;
     entry.extent = description.extent;
     Storage storage{0, description.extent};
-    if (striped) {
+    if (stripes == Stripes::whole) {
+        std::uint64_t offset = 0;
+        std::byte* lines =
+            reserve(std::uint64_t{lanes_} * cache_line_bytes, cache_line_bytes, &offset);
+        return {lines - at, lanes_};
+    }
+    if (stripes == Stripes::shared) {
         if (stripe_block_ == nullptr || stripes_used_ == stripes_per_line) {
             stripe_block_ = reserve(std::uint64_t{lanes_} * cache_line_bytes, cache_line_bytes,
                                     &stripe_offset_);
@@ -176,7 +182,6 @@ Storage Construction::add(void* object, const ObjectDescription& description, bo
             entry.storage_offset = stripe_offset_ + within;
             entry.storage_bytes = (std::uint64_t{lanes_} - 1) * cache_line_bytes + 8;
         }
-        if (description.kind == Kind::none) return storage;
     } else if (description.storage_bytes > 0) {
         std::byte* memory =
             reserve(description.storage_bytes, description.storage_align, &entry.storage_offset);
@@ -263,11 +268,14 @@ Construction& require_construction(const char* name) {
 }  // namespace
 
 Storage register_object(void* object, const ObjectDescription& description) {
-    return require_construction(description.name).add(object, description, false);
+    return require_construction(description.name)
+        .add(object, description, Construction::Stripes::none);
 }
 
-Storage register_stripes(void* object, ObjectDescription description) {
-    return require_construction(description.name).add(object, description, true);
+Storage register_stripes(void* object, ObjectDescription description, bool whole) {
+    return require_construction(description.name)
+        .add(object, description,
+             whole ? Construction::Stripes::whole : Construction::Stripes::shared);
 }
 
 void push_group(void* object, const char* name) { require_construction(name).push(object, name); }

@@ -40,7 +40,8 @@ public:
     /// Storage used so far, counted from `storage_offset` (0 in scratch).
     [[nodiscard]] std::uint64_t storage_bytes() const noexcept { return cursor_; }
 
-    Storage add(void* object, const ObjectDescription& description, bool striped);
+    enum class Stripes { none, shared, whole };
+    Storage add(void* object, const ObjectDescription& description, Stripes stripes);
     void push(const void* object, const char* name);
     void pop() noexcept;
 

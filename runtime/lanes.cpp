@@ -200,14 +200,13 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->demand = &body->demand;
     cache->free_hints = reinterpret_cast<Atomic<std::uint64_t>*>(
         reinterpret_cast<std::byte*>(body) + body->hints_at);
-    cache->acquired = reinterpret_cast<Atomic<std::uint64_t>*>(
-        reinterpret_cast<std::byte*>(&pool) + pool.stripes.from_object +
-        std::uint64_t{lane.lane} * cache_line_bytes);
+    cache->acquired = &claims_of(pool, lane.lane).taken;
     // P3 relaxed load, no pair: this thread alone writes its stripe.
     cache->acquired_before = cache->acquired->load(std::memory_order_relaxed);
     cache->epoch = process_epoch();
     cache->light_store = attachment.light_store;
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
+    begin_keeping(*cache, pool, attachment.keeps && !lane.shared, attachment.keeps);
     // No release leaves a word of generation 2^34 - 1, so the prediction fails; were it there all
     // the same, it would be that of a slot which anybody may take.
     for (auto& remembered : cache->ring) {

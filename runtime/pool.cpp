@@ -15,8 +15,7 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-constexpr std::uint32_t recall_depth = 8;  // remembered slots that are tried before the hints
-constexpr std::size_t stale_batch = 16;    // leaves cleared behind one heavy fence
+constexpr std::size_t stale_batch = 16;  // leaves cleared behind one heavy fence
 
 struct StaleLeaf {
     std::uint64_t leaf;
@@ -36,23 +35,6 @@ Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
     return not_taken(Outcome::would_block);
 }
 
-/// What this thread gave back last: the deeper entries are only tried when those above are gone.
-Taken recall(PoolBody& body, PoolCache& cache) noexcept {
-    for (std::uint32_t depth = 0; depth < recall_depth; ++depth) {
-        const PoolCache::Remembered entry = cache.ring[(cache.top - depth) % remembered_slots];
-        std::uint64_t expected = entry.word;
-        // O4 relaxed load, no pair: a guess for O2.
-        if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
-        const std::uint64_t mine = word::next(expected, SlotState::held, cache.lane);
-        if (move_truth(body, entry.index, expected, mine)) {
-            cache.top -= depth + 1;
-            count_acquired(cache);
-            return {mine, entry.index};
-        }
-    }
-    return not_taken(Outcome::would_block);
-}
-
 /// The first idle slot of a leaf; `stale` gets the bits that stand for no idle slot.
 Taken take_from_leaf(PoolBody& body, PoolCache& cache, HintTree& hints, std::uint64_t leaf,
                      std::uint64_t* stale) noexcept {
@@ -63,13 +45,15 @@ Taken take_from_leaf(PoolBody& body, PoolCache& cache, HintTree& hints, std::uin
         bits &= bits - 1;
         const std::uint64_t index = leaf * 64 + bit;
         if (index >= body.capacity) break;
-        const Taken taken = take_slot(body, cache, index, truth_of(body, index));
+        const std::uint64_t word = truth_of(body, index);
+        const Taken taken = take_slot(body, cache, index, word);
         if (taken.word != 0) {
             // We hold the slot: until we release it nobody needs its bit.
             hints.clear(leaf, std::uint64_t{1} << bit);
             return taken;
         }
-        *stale |= std::uint64_t{1} << bit;
+        // A kept slot's bit stays, for its keeper does not look at it.
+        if (!word::is_kept(word)) *stale |= std::uint64_t{1} << bit;
     }
     return not_taken(Outcome::would_block);
 }
@@ -92,7 +76,7 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
             const std::uint64_t index =
                 leaves[i].leaf * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
             const std::uint64_t word = truth_of(body, index);
-            if (word::state(word) != SlotState::free) continue;
+            if (word::state(word) != SlotState::free && !word::is_kept(word)) continue;
             if (taken.word == 0) taken = take_slot(body, cache, index, word);
             if (taken.word == 0 || taken.index != index) hints.set(index);
         }
@@ -171,17 +155,16 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
     const bool sweeps = effort != Effort::tried;
-    Taken taken = recall(body, cache);
+    Taken taken = recall_kept(body, cache);
     if (taken.word == 0) taken = search_hints(body, cache, false, sweeps);
     // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
     // that have not returned yet, and few enough to be looked at up to one word of the next level.
     if (taken.word == 0 && (effort == Effort::slots || body.capacity <= 64)) {
-        return search_truth(body, cache);
+        taken = search_truth(body, cache);
+    } else if (taken.word == 0 && (effort == Effort::leaves || body.capacity <= 64 * 64)) {
+        taken = search_hints(body, cache, true, sweeps);
     }
-    if (taken.word == 0 && (effort == Effort::leaves || body.capacity <= 64 * 64)) {
-        return search_hints(body, cache, true, sweeps);
-    }
-    return taken;
+    return taken.word == 0 ? steal(pool, cache, effort) : taken;
 }
 
 Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept {
@@ -276,6 +259,7 @@ bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {
     if (word::state(found) == SlotState::held && word::same_generation(found, taken.word)) {
         return true;
     }
+    if (word::is_kept(found) && word::unasked(found) == taken.word) return true;
     count(body_of(pool).damaged);
     return false;
 }
@@ -309,11 +293,22 @@ std::uint64_t leave_held(PoolObject& pool, Taken taken, To&& to) noexcept {
 void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
     if (is_foreign(pool, epoch)) return;
     PoolCache& cache = cache_of(pool);
+    if (give_back_own(pool, cache, taken)) return;
     const std::uint64_t left =
         leave_held(pool, taken, [](std::uint64_t w) { return word::next(w, SlotState::free); });
     if (left == 0) return;
+    forget_lease(cache, taken);
     cache.ring[++cache.top % remembered_slots] = {left, taken.index};
     announce_free(pool, taken.index);
+}
+
+void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
+    if (epoch != process_epoch()) lease_is_foreign();
+    pool_give_back(pool, taken, epoch);
+}
+
+void lease_is_foreign() noexcept {
+    contract_failure("a lease is used that a fork has copied: it is still the parent's");
 }
 
 void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
@@ -328,6 +323,7 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
             return word::next_dirty(w, DirtyReason::must_destroy);
         });
         if (dirty == 0) throw_changed(pool, taken.index);
+        forget_lease(cache, taken);
         count_missing(pool, taken.index, dirty);
         hints_of(body, Hint::dirty).set(taken.index);
         wake_for_place(pool);
@@ -337,6 +333,7 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch) {
         return word::next(w, SlotState::closing, cache.lane);
     });
     if (closing == 0) throw_changed(pool, taken.index);
+    forget_lease(cache, taken);
     close_slot(pool, taken.index, closing);
 }
 
@@ -351,11 +348,13 @@ void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out) 
         return word::next(w, SlotState::closing, cache.lane);
     });
     if (closing == 0) throw_changed(pool, taken.index);
+    forget_lease(cache, taken);
     make_empty(pool, taken.index, closing);
 }
 
 std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
-    if (is_foreign(pool, epoch)) return taken.word;
+    // A kept slot is not one that a death has left.
+    if (is_foreign(pool, epoch) || !word::recovered(taken.word)) return taken.word;
     const std::uint64_t clean =
         leave_held(pool, taken, [](std::uint64_t w) { return w & ~word::recovered_bit; });
     return clean != 0 ? clean : taken.word;
@@ -377,8 +376,10 @@ std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept {
 void hand_over(Attachment& attachment, std::uint32_t lane, bool leases) noexcept {
     if (leases) {
         attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-            PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
+            auto& pool = *reinterpret_cast<PoolObject*>(object);
+            PoolBody& body = body_of(pool);
             for (std::uint64_t index = 0; index < body.capacity; ++index) {
+                hand_over_kept(pool, index, lane, attachment.member);
                 std::uint64_t word = truth_of(body, index);
                 // Same generation: the lease goes on, in whichever thread it is now.
                 while (word::names_owner(word) && word::owner(word) == lane &&

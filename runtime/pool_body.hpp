@@ -34,15 +34,16 @@ inline HintTree hints_of(PoolBody& body, Hint which) noexcept {
 
 /// The slot's word, as anybody may look at it.
 inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O1 acquire load <- O2, P2, P5. kept: whoever takes the slot has O2; a reaper needs it before
-    // names(), which only an older look at two lanes in one step would show.
+    // O1 acquire load <- O2, P2, P5, K4, K6. kept: whoever takes the slot has O2; a reaper needs it
+    // before names(), which only an older look at two lanes in one step would show.
     return slot_of(body, index).truth.load(std::memory_order_acquire);
 }
 
 /// One compare-and-swap from `from` to `to`; on failure `from` becomes what was found.
 inline bool move_truth(PoolBody& body, std::uint64_t index, std::uint64_t& from,
                        std::uint64_t to) noexcept {
-    // O2 seq_cst RMW <- O2, P2, P5 -> O1, O2, P1: ordered with hint bits and demand that follow it.
+    // O2 seq_cst RMW <- O2, P2, P5, K4, K6 -> O1, O2, P1: ordered with hint bits and demand that
+    // follow it.
     // kept: a failure is followed by another look, or by none.
     const bool moved = slot_of(body, index)
                            .truth.compare_exchange_strong(from, to, std::memory_order_seq_cst,
@@ -91,6 +92,42 @@ enum class Closed { shut_down, leave_dirty };
 void announce_free(PoolObject& pool, std::uint64_t index,
                    Closed closed = Closed::shut_down) noexcept;
 void count_acquired(PoolCache& cache) noexcept;
+
+// pool_bias.cpp and pool_theft.cpp
+[[nodiscard]] LaneClaims& claims_of(const PoolObject& pool, std::uint64_t lane) noexcept;
+/// What the claim words behind this kept slot's word say. To be asked after the word was loaded; it
+/// holds for as long as the word is the same but for a thief's question.
+[[nodiscard]] bool is_lent(const PoolObject& pool, std::uint64_t kept) noexcept;
+/// The claim word itself; 0 where there can be none.
+[[nodiscard]] std::uint64_t claimed_by(const PoolObject& pool, std::uint64_t kept) noexcept;
+/// The slot's word, and whether the slot is lent, at one moment.
+struct Seen {
+    std::uint64_t word;
+    bool lent;
+};
+[[nodiscard]] Seen see_slot(const PoolObject& pool, std::uint64_t index) noexcept;
+/// Leases that were ever taken by one lane.
+[[nodiscard]] std::uint64_t leases_of(const LaneClaims& claims) noexcept;
+/// What the thread of a fresh cache may do. Its claim words are those of a lane that was free.
+void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept;
+/// What this thread keeps, or gave back last: deeper ones are only tried when those above are gone.
+Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept;
+/// Claim words that stayed odd because somebody else gave the slot back. Not in a signal handler,
+/// which may have interrupted a claim.
+void settle_parked(PoolCache& cache) noexcept;
+/// The lease of a slot that this thread keeps, or may keep now; false where it is none of its own.
+bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
+/// The slot of this lease was moved on by compare-and-swap: its claim word is free again.
+void forget_lease(PoolCache& cache, Taken taken) noexcept;
+/// All that this thread keeps idle becomes FREE.
+void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept;
+/// A slot that another thread keeps idle. One heavy fence or a few.
+Taken steal(PoolObject& pool, PoolCache& cache, Effort effort) noexcept;
+/// No slot is kept idle, unless it was given back meanwhile.
+void free_all_kept(PoolObject& pool) noexcept;
+/// What a lane that ends keeps: what is lent becomes HELD by `to`, what is idle FREE.
+void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
+                    std::uint32_t to) noexcept;
 
 // pool_wait.cpp
 /// Wakes whom a new idle slot, or a new place, may serve.

@@ -20,6 +20,7 @@ void call_attention(PoolBody& body) noexcept {
 std::uint64_t pool_clear(PoolObject& pool) {
     PoolBody& body = body_of(pool);
     (void)lane_of(&pool);
+    free_all_kept(pool);
     std::uint64_t emptied = 0;
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         const std::uint64_t word = truth_of(body, index);

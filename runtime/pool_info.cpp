@@ -30,13 +30,13 @@ namespace detail {
 
 namespace {
 
-SlotStatus status_of(std::uint64_t word) noexcept {
-    switch (word::state(word)) {
+SlotStatus status_of(const Seen& seen) noexcept {
+    switch (word::state(seen.word)) {
         case SlotState::empty: return SlotStatus::empty;
         case SlotState::building: return SlotStatus::creating;
-        case SlotState::free:
+        case SlotState::free: return SlotStatus::idle;
         case SlotState::biased:
-        case SlotState::revoking: return SlotStatus::idle;
+        case SlotState::revoking: return seen.lent ? SlotStatus::leased : SlotStatus::idle;
         case SlotState::held: return SlotStatus::leased;
         case SlotState::dirty: return SlotStatus::dirty;
         case SlotState::checking: return SlotStatus::checking;
@@ -110,9 +110,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     ObjectDescription all = element;
     all.name = name;
     all.extent = options.capacity;
-    // The stripes have no entry of their own.
-    all.kind = Kind::none;
-    pool->stripes = register_stripes(pool, all);
+    pool->claims = register_stripes(pool, all, true);
     all.kind = Kind::pool;
     all.storage_bytes = plan.bytes;
     all.storage_align = std::max<std::uint64_t>(element.element_align, cache_line_bytes);
@@ -140,14 +138,13 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
     }
     const std::uint64_t object_at = header.root_offset + entry.object_offset;
     const auto& object = *reinterpret_cast<const PoolObject*>(base + object_at);
-    const std::uint64_t stripes_at =
-        object_at + static_cast<std::uint64_t>(object.stripes.from_object);
-    const std::uint64_t stripes_bytes =
-        (std::uint64_t{header.max_lanes} - 1) * cache_line_bytes + 8;
-    if (object.stripes.extent != header.max_lanes || stripes_at % 8 != 0 ||
-        stripes_at < header.storage_offset || stripes_at > header.arena_bytes ||
-        stripes_bytes > header.arena_bytes - stripes_at) {
-        return "the place of its counters";
+    const std::uint64_t claims_at =
+        object_at + static_cast<std::uint64_t>(object.claims.from_object);
+    const std::uint64_t claims_bytes = std::uint64_t{header.max_lanes} * sizeof(LaneClaims);
+    if (object.claims.extent != header.max_lanes || claims_at % sizeof(LaneClaims) != 0 ||
+        claims_at < header.storage_offset || claims_at > header.arena_bytes ||
+        claims_bytes > header.arena_bytes - claims_at) {
+        return "the place of its lanes";
     }
     const auto& body = *reinterpret_cast<const PoolBody*>(base + entry.storage_offset);
     if (body.capacity == 0 || body.capacity > capacity_limit || body.capacity != entry.extent ||
@@ -171,6 +168,52 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
         return "the place of its slots";
     }
     return nullptr;
+}
+
+namespace {
+
+Atomic<std::uint64_t>* claim_of(const PoolObject& pool, std::uint64_t word) noexcept {
+    const std::uint32_t lane = word::owner(word);
+    const std::uint32_t entry = word::entry(word);
+    if (lane >= pool.claims.extent || entry == 0 || entry > claim_words) return nullptr;
+    return &claims_of(pool, lane).claim[entry - 1];
+}
+
+}  // namespace
+
+LaneClaims& claims_of(const PoolObject& pool, std::uint64_t lane) noexcept {
+    auto* object = reinterpret_cast<std::byte*>(const_cast<PoolObject*>(&pool));
+    return reinterpret_cast<LaneClaims*>(object + pool.claims.from_object)[lane];
+}
+
+bool is_lent(const PoolObject& pool, std::uint64_t kept) noexcept {
+    const Atomic<std::uint64_t>* claim = claim_of(pool, kept);
+    // K3 acquire load <- K2, K5.
+    return claim == nullptr || claim->load(std::memory_order_acquire) % 2 != 0;
+}
+
+std::uint64_t claimed_by(const PoolObject& pool, std::uint64_t kept) noexcept {
+    const Atomic<std::uint64_t>* claim = claim_of(pool, kept);
+    // K3 acquire load <- K2, K5.
+    return claim == nullptr ? 0 : claim->load(std::memory_order_acquire);
+}
+
+Seen see_slot(const PoolObject& pool, std::uint64_t index) noexcept {
+    PoolBody& body = body_of(pool);
+    for (std::uint64_t word = truth_of(body, index);;) {
+        const bool lent =
+            word::is_kept(word) ? is_lent(pool, word) : word::state(word) == SlotState::held;
+        const std::uint64_t again = truth_of(body, index);
+        // Whoever has changed it meanwhile has come on.
+        if (again == word || !word::is_kept(word)) return {word, lent};
+        word = again;
+    }
+}
+
+std::uint64_t leases_of(const LaneClaims& claims) noexcept {
+    std::uint64_t leases = read(claims.taken);
+    for (const auto& claim : claims.claim) leases += (read(claim) + 1) / 2;
+    return leases;
 }
 
 PoolPrivate& pool_private(Attachment& attachment, const PoolObject& pool) {
@@ -205,8 +248,8 @@ std::uint64_t leases_held(const Attachment& attachment) noexcept {
     attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
         PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
         for (std::uint64_t index = 0; index < body.capacity; ++index) {
-            const std::uint64_t word = truth_of(body, index);
-            if (word::state(word) != SlotState::held) continue;
+            const auto [word, lent] = see_slot(*reinterpret_cast<PoolObject*>(object), index);
+            if (!lent) continue;
             const std::uint32_t lane = word::owner(word);
             if (lane < attachment.header->max_members) {
                 held += lane == attachment.member ? 1 : 0;
@@ -221,6 +264,30 @@ std::uint64_t leases_held(const Attachment& attachment) noexcept {
     return held;
 }
 
+namespace {
+
+/// The slot as it is, with a copy of its value where it is idle.
+Seen copy_idle(const PoolObject& pool, std::uint64_t index, std::byte* value,
+               bool* copied) noexcept {
+    PoolBody& body = body_of(pool);
+    for (;;) {
+        const Seen seen = see_slot(pool, index);
+        const bool kept = word::is_kept(seen.word) && !seen.lent;
+        *copied = kept || word::state(seen.word) == SlotState::free;
+        if (!*copied) return seen;
+        const std::uint64_t claimed = kept ? claimed_by(pool, seen.word) : 0;
+        copy_guarded(value, value_of(body, index), body.value_bytes);
+        // A keeper's claim is a plain store: behind the fence it is visible, if anything is that it
+        // wrote afterwards.
+        if (kept) *copied = heavy_fence();
+        // O1 acquire load <- O2, P2, P5, K4, K6: unchanged, so the copy is of one idle moment.
+        const std::uint64_t again = slot_of(body, index).truth.load(std::memory_order_acquire);
+        if (again == seen.word && (!kept || claimed_by(pool, seen.word) == claimed)) return seen;
+    }
+}
+
+}  // namespace
+
 void pool_snapshot(PoolObject& pool, void* value,
                    const std::function<void(const ErasedSlotInfo&)>& each) {
     PoolBody& body = body_of(pool);
@@ -230,29 +297,25 @@ void pool_snapshot(PoolObject& pool, void* value,
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         SlotHead& slot = slot_of(body, index);
         ErasedSlotInfo info{};
-        std::uint64_t word = 0;
-        do {
-            word = truth_of(body, index);
-            info.has_value = word::state(word) == SlotState::free;
-            if (!info.has_value) break;
-            copy_guarded(static_cast<std::byte*>(value), value_of(body, index), body.value_bytes);
-            // O1 acquire load <- O2, P2: unchanged, so the copy is of one idle moment.
-        } while (slot.truth.load(std::memory_order_acquire) != word);
+        const Seen seen = copy_idle(pool, index, static_cast<std::byte*>(value), &info.has_value);
+        const std::uint64_t word = seen.word;
         info.index = index;
         // O13 acquire load <- O8, O14.
         info.fill = meta::fill(slot.meta.load(std::memory_order_acquire));
         info.uses = word::generation(word) / 2;
-        info.state = status_of(word);
-        info.owner_pid = word::names_owner(word) ? pid_of_lane(attachment, word::owner(word)) : 0;
+        info.state = status_of(seen);
+        info.owner_pid = word::names_owner(word) || (word::is_kept(word) && seen.lent)
+                             ? pid_of_lane(attachment, word::owner(word))
+                             : 0;
         info.recovered = word::recovered(word);
         {
             const ProcessLock lock;
             if (own.seen.size() < body.capacity) own.seen.resize(body.capacity);
-            auto& seen = own.seen[index];
-            if (seen.word != word || seen.first.time_since_epoch().count() == 0) {
-                seen = {word, now};
+            auto& before = own.seen[index];
+            if (before.word != word || before.first.time_since_epoch().count() == 0) {
+                before = {word, now};
             }
-            info.age = now - seen.first;
+            info.age = now - before.first;
         }
         each(info);
     }
@@ -264,7 +327,9 @@ std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept {
     PoolBody& body = body_of(pool);
     std::uint64_t found = 0;
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        if (word::state(truth_of(body, index)) == state) ++found;
+        const auto [word, lent] = see_slot(pool, index);
+        const SlotState kept = lent ? SlotState::held : SlotState::free;
+        if ((word::is_kept(word) ? kept : word::state(word)) == state) ++found;
     }
     return found;
 }
@@ -274,7 +339,7 @@ PoolStats pool_stats(const PoolObject& pool) {
     PoolStats stats;
     stats.capacity = body.capacity;
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        switch (status_of(truth_of(body, index))) {
+        switch (status_of(see_slot(pool, index))) {
             case SlotStatus::empty: ++stats.empty; break;
             case SlotStatus::creating: ++stats.creating; break;
             case SlotStatus::idle: ++stats.idle; break;
@@ -287,10 +352,8 @@ PoolStats pool_stats(const PoolObject& pool) {
         }
     }
     stats.waiting = waiting_lanes(body);
-    for (std::uint64_t lane = 0; lane < pool.stripes.extent; ++lane) {
-        const auto* object = reinterpret_cast<const std::byte*>(&pool);
-        stats.acquired += read(*reinterpret_cast<const Atomic<std::uint64_t>*>(
-            object + pool.stripes.from_object + lane * cache_line_bytes));
+    for (std::uint64_t lane = 0; lane < pool.claims.extent; ++lane) {
+        stats.acquired += leases_of(claims_of(pool, lane));
     }
     stats.created = read(body.created);
     stats.destroyed = read(body.destroyed);

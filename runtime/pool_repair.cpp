@@ -88,6 +88,8 @@ void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
     PoolBody& body = body_of(pool);
     const auto owe = [&](Hint which) { hints_of(body, which).restore(index); };
     switch (word::state(truth_of(body, index))) {
+        case SlotState::biased:
+        case SlotState::revoking: owe(Hint::free); break;
         case SlotState::free:
             owe(Hint::free);
             if (is_closed(body)) announce_free(pool, index, Closed::leave_dirty);
@@ -106,6 +108,7 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
     PoolBody& body = body_of(pool);
     if (is_closed(body)) call_attention(body);  // the closer may have died before that
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        repair_kept(pool, index, dead);
         const std::uint64_t word = truth_of(body, index);
         if (word::names_owner(word) && dead.names(word::owner(word))) {
             repair_slot(pool, index, word, dead, done);

@@ -310,6 +310,7 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     Outcome why = Outcome::closed;
     PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return not_taken(why);
+    settle_parked(*cache);
     const Taken taken = Waiter{pool, *cache, want, patience}.run();
     if (taken.word == 0 && static_cast<Outcome>(taken.index) == Outcome::closed &&
         patience.deadline != Deadline::min()) {

@@ -52,6 +52,8 @@ void repair_own(Attachment& attachment) noexcept;
 
 // One kind each; idempotent, by compare-and-swap only.
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept;
+/// A kept slot whose keeper or thief is dead: its keeper's lease, FREE, or without the thief.
+void repair_kept(PoolObject& pool, std::uint64_t index, const DeadLanes& dead) noexcept;
 bool repair_lock(Atomic<std::uint64_t>& word, const DeadLanes& dead) noexcept;
 /// An exiting thread's lock becomes its process's.
 void hand_over_lock(Atomic<std::uint64_t>& word, std::uint32_t lane, std::uint32_t to) noexcept;

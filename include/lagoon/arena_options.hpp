@@ -16,9 +16,12 @@ enum class Lifetime : std::uint32_t {
 };
 
 enum class Ownership : std::uint32_t {
-    automatic,  ///< giving back is a plain store where the kernel has membarrier
-    biased,     ///< the same; who waits may interrupt the others' CPUs by membarrier
+    automatic,  ///< as LAGOON_OWNERSHIP says (biased, unbiased, symmetric), else unbiased
+    biased,     ///< as unbiased, and threads keep some of what they give back: taking it again has
+                ///< no locked instruction, and who finds nothing else steals it by membarrier
     symmetric,  ///< giving back is an exchange; nobody is interrupted
+    unbiased,   ///< giving back is a plain store where the kernel has membarrier; who waits
+                ///< interrupts the others' CPUs by it
 };
 
 struct ArenaOptions {

@@ -76,8 +76,9 @@ public:
 
     /// Returns the resource. Once only: a second call prints and aborts.
     LAGOON_ALWAYS_INLINE void give_back() noexcept {
-        require();
-        release();
+        if (pool_ == nullptr) [[unlikely]]
+            refuse();
+        detail::pool_give_back_fast(*pool_, taken_, epoch_, detail::Asked::by_user);
         pool_ = nullptr;
     }
     /// Destroys the resource instead of returning it; the slot becomes empty.
@@ -105,19 +106,19 @@ private:
           epoch_{held.epoch} {}
 
     LAGOON_ALWAYS_INLINE void require() const noexcept {
-        if (pool_ == nullptr) [[unlikely]] {
-            detail::contract_failure("a lease is given back twice, or was never held");
-        }
+        if (pool_ == nullptr) [[unlikely]]
+            refuse();
         require_own();
     }
+    [[noreturn]] static void refuse() noexcept {
+        detail::contract_failure("a lease is given back twice, or was never held");
+    }
     LAGOON_ALWAYS_INLINE void require_own() const noexcept {
-        if (!detail::is_epoch_of_process(epoch_)) [[unlikely]] {
-            detail::contract_failure(
-                "a lease is used that a fork has copied: it is still the parent's");
-        }
+        if (!detail::is_epoch_of_process(epoch_)) [[unlikely]]
+            detail::lease_is_foreign();
     }
     LAGOON_ALWAYS_INLINE void release() noexcept {
-        detail::pool_give_back_fast(*pool_, taken_, epoch_);
+        detail::pool_give_back_fast(*pool_, taken_, epoch_, detail::Asked::by_destructor);
     }
 
     detail::PoolObject* pool_ = nullptr;

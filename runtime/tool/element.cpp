@@ -214,6 +214,7 @@ std::optional<Bytes> read_idle(const detail::PoolObject& pool, std::uint64_t ind
     constexpr int attempts = 8;  // a slot that keeps moving is not idle
     const detail::SlotHead& slot = detail::pool_slot(pool, index);
     for (int i = 0; i < attempts; ++i) {
+        // A slot that a thread keeps is not read: its claim may not be visible yet.
         const std::uint64_t word = peek(&slot.truth);
         if (detail::word::state(word) != detail::SlotState::free) return {};
         Bytes bytes = read_held(pool, index);

@@ -7,6 +7,7 @@
 #include "commands.hpp"
 #include "element.hpp"
 #include "runtime/arena_file.hpp"
+#include "runtime/pool_body.hpp"
 #include "text.hpp"
 
 namespace lagoon::inline v1::tool {
@@ -77,14 +78,14 @@ const char* policy_text(std::uint32_t on_death) {
     return "unknown";
 }
 
-SlotStatus status_of(std::uint64_t word) {
+SlotStatus status_of(const detail::Seen& seen) {
     using detail::SlotState;
-    switch (detail::word::state(word)) {
+    switch (detail::word::state(seen.word)) {
         case SlotState::empty: return SlotStatus::empty;
         case SlotState::building: return SlotStatus::creating;
-        case SlotState::free:
+        case SlotState::free: return SlotStatus::idle;
         case SlotState::biased:
-        case SlotState::revoking: return SlotStatus::idle;
+        case SlotState::revoking: return seen.lent ? SlotStatus::leased : SlotStatus::idle;
         case SlotState::held: return SlotStatus::leased;
         case SlotState::dirty: return SlotStatus::dirty;
         case SlotState::checking: return SlotStatus::checking;
@@ -94,16 +95,18 @@ SlotStatus status_of(std::uint64_t word) {
     }
 }
 
-Json describe_slot(const detail::PoolObject& pool, std::uint64_t index, std::uint64_t word,
+Json describe_slot(const detail::PoolObject& pool, std::uint64_t index, const detail::Seen& seen,
                    const DirectoryEntry& entry, const Owners& owners) {
+    const std::uint64_t word = seen.word;
     Json slot = {{"slot", index},
-                 {"state", to_string(status_of(word))},
+                 {"state", to_string(status_of(seen))},
                  {"fill", detail::pool_fill(pool, index)},
                  {"uses", detail::word::generation(word) / 2},
                  {"recovered", detail::word::recovered(word)},
                  {"owner", nullptr},
                  {"value", nullptr}};
-    if (detail::word::names_owner(word)) slot["owner"] = owners.of_lane(detail::word::owner(word));
+    if (detail::word::names_owner(word) || seen.lent)
+        slot["owner"] = owners.of_lane(detail::word::owner(word));
     if (const auto bytes = read_idle(pool, index)) {
         slot["value"] = to_json(entry.element_type.data(), *bytes);
     }
@@ -141,9 +144,9 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
                  {"slots", Json::array()}};
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         if (limit != 0 && json["slots"].size() >= limit) break;
-        const std::uint64_t word = peek(&detail::pool_slot(pool, index).truth);
-        if (status_of(word) == SlotStatus::empty) continue;
-        json["slots"].push_back(describe_slot(pool, index, word, entry, owners));
+        const detail::Seen seen = detail::see_slot(pool, index);
+        if (status_of(seen) == SlotStatus::empty) continue;
+        json["slots"].push_back(describe_slot(pool, index, seen, entry, owners));
     }
     return json;
 }

@@ -19,7 +19,7 @@
 
 namespace lagoon::inline v1::detail {
 
-constexpr std::uint32_t format_version = 1;
+constexpr std::uint32_t format_version = 2;
 constexpr std::uint32_t byte_order_mark = 0x01020304;
 constexpr std::array<char, 8> arena_magic{'l', 'a', 'g', 'o', 'o', 'n', '\r', '\n'};
 
@@ -46,6 +46,7 @@ enum class Kind : std::uint32_t {
 constexpr std::uint32_t flag_scoped = 1;       // the name goes with the last member
 constexpr std::uint32_t flag_light_store = 2;  // releases are plain stores; who waits runs the
                                                // heavy fence
+constexpr std::uint32_t flag_biased = 4;       // threads keep idle slots (detail/bias.hpp)
 
 struct ArenaHeader {
     std::array<char, 8> magic;

@@ -32,8 +32,9 @@ struct ObjectDescription {
 Storage register_object(void* object, const ObjectDescription& description);
 
 /// Reserves this object's place among the stripes of every lane: bytes from the object to lane
-/// 0's stripe. The stripes of eight objects share each lane's cache line.
-Storage register_stripes(void* object, ObjectDescription description);
+/// 0's stripe. The stripes of eight objects share each lane's cache line; `whole`: it is of this
+/// object alone.
+Storage register_stripes(void* object, ObjectDescription description, bool whole = false);
 
 /// Puts `name` and a dot before the names of all members constructed until `pop_group`.
 void push_group(void* object, const char* name);

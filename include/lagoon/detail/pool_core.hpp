@@ -1,11 +1,12 @@
 // pool_core.hpp: a pool without its element type, and the inlined fast path.
 //
 //   Shape      PoolBody (8 cache lines), three trees of hint bits, the slots
-//   Progress   take and give back are one compare-and-swap and one store while a thread finds
-//              what it remembers; every other path is in runtime/pool*.cpp
+//   Progress   take and give back are two stores while a thread keeps a slot (detail/bias.hpp), or
+//              one compare-and-swap and one store while it finds what it remembers; every other
+//              path is in runtime/pool*.cpp
 //   Death      runtime/DESIGN.md, "The pool, window by window"
-//   Edges      P2, P5 -> P1   what a holder wrote into the resource; O1 and O2 are the same words
-//              in runtime/pool_body.hpp
+//   Edges      P2, P5, K4 -> P1   what a holder wrote into the resource; O1 and O2 are the same
+//              words in runtime/pool_body.hpp
 //              P2 with D1 (pool_wait.cpp): a releaser's store and a waiter's mark cannot miss
 //              each other, by the asymmetric fence
 #pragma once
@@ -17,6 +18,7 @@
 #include <functional>
 
 #include <lagoon/detail/atomic.hpp>
+#include <lagoon/detail/bias.hpp>
 #include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/layout.hpp>
 #include <lagoon/detail/member_of_arena.hpp>
@@ -89,8 +91,8 @@ struct PoolBody {
 
 /// In the root struct.
 struct alignas(cache_line_bytes) PoolObject {
-    Storage body;     // extent: capacity
-    Storage stripes;  // extent: lanes; acquisitions counted per lane
+    Storage body;    // extent: capacity
+    Storage claims;  // extent: lanes; LaneClaims of each
 };
 
 constexpr std::uint32_t remembered_slots = 64;
@@ -104,7 +106,7 @@ struct alignas(cache_line_bytes) PoolCache {
     std::uint64_t owner_bits;  // my lane, as a HELD word shows it
     Atomic<std::uint64_t>* demand;
     Atomic<std::uint64_t>* free_hints;  // leaves
-    Atomic<std::uint64_t>* acquired;    // my stripe
+    Atomic<std::uint64_t>* acquired;    // my lane's `taken`
     PoolBody* body;
     std::uint64_t epoch;  // of this process: a fork's child has another
     PoolCache* next;      // of the same thread
@@ -114,13 +116,14 @@ struct alignas(cache_line_bytes) PoolCache {
     bool light_store;   // a release may be a plain store
     bool others_light;  // others' releases are plain stores
     bool settling;      // this thread runs hooks here
+    Keeping keeping;
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it
         std::uint64_t index;
     };
     std::array<Remembered, remembered_slots> ring;
 
-    std::uint64_t acquired_before;  // my stripe when this cache was made
+    std::uint64_t acquired_before;  // `taken` when this cache was made
 
     [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {
         // P9 relaxed load, no pair: changed by its own thread, or when the arena is closed.
@@ -130,7 +133,7 @@ struct alignas(cache_line_bytes) PoolCache {
         // P10 relaxed store, no pair: as P9.
         key.store(pool, std::memory_order_relaxed);
     }
-    /// Has this thread taken anything here? Then some of it may still be out.
+    /// Has this thread taken anything here? Then some of it may still be out, or kept.
     [[nodiscard]] bool ever_took() const noexcept {
         // P3 relaxed load, no pair: this thread alone writes its stripe.
         return acquired->load(std::memory_order_relaxed) != acquired_before;
@@ -153,16 +156,24 @@ enum class Want : std::uint32_t { idle, idle_or_building };
 
 // Slow paths, in runtime/pool*.cpp.
 LAGOON_COLD Taken pool_try_acquire(PoolObject& pool) noexcept;
+/// The same, where `front`'s claim word was made odd and its slot was not as it was left.
+LAGOON_COLD Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept;
 Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 /// All `count` slots or none.
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
                        const Patience& patience);
 LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+/// The same, asked for by name: a copy made by fork is a broken contract.
+LAGOON_COLD void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+[[noreturn]] LAGOON_COLD void lease_is_foreign() noexcept;
+enum class Asked { by_user, by_destructor };
 /// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, something
 /// that is no user of the pool has changed the slot under its holder: it is counted.
 LAGOON_COLD bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
 /// The second half of a release that found a hint or a waiter: never inlined.
 LAGOON_COLD void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept;
+/// The same of the slot in front, which somebody waits for.
+LAGOON_COLD void pool_unkeep(PoolObject& pool) noexcept;
 void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch);
 /// Copies the value out and empties the slot without destroy.
 void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out);
@@ -220,15 +231,32 @@ LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
     return {pool_slot_at(pool, taken.index), taken, process_epoch()};
 }
 
-/// One compare-and-swap that predicts the word this thread left in its most recent slot.
+/// The kept slot in front; or one compare-and-swap that predicts the word this thread left in its
+/// most recent slot.
 LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
     PoolCache* cache = hot.last;
-    if (cache->pool() == &pool) [[likely]] {
+    if (cache->pool() != &pool) [[unlikely]]
+        return pool_held(pool, pool_try_acquire(pool));
+    KeptSlot* front = cache->keeping.front;
+    if (Atomic<std::uint64_t>* claim = front->claim) {
+        // K0 relaxed load, no pair: this thread alone writes it.
+        const std::uint64_t before = claim->load(std::memory_order_relaxed);
+        if (before % 2 == 0) [[likely]] {
+            // K1 relaxed store, no pair: ordered before the next load by the thief's heavy fence.
+            claim->store(before + 1, std::memory_order_relaxed);
+            light_fence();
+            // O1 acquire load <- O2, P2, P5, K4, K6: in front since the fence above, or a signal
+            // handler's changes could be seen by half.
+            if (front->slot->truth.load(std::memory_order_acquire) == front->word) [[likely]]
+                return {front->slot, {front->word, front->index}, cache->epoch};
+            return pool_held(pool, pool_try_reclaim(pool, *front));
+        }
+    } else {
         const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
         std::uint64_t expected = last.word;
         const std::uint64_t mine = last.word + cache->claim;
         SlotHead& slot = cache->slot(last.index);
-        // P1 acquire RMW <- P2, P5, O2: the resource as its last holder left it.
+        // P1 acquire RMW <- P2, P5, K4, O2: the resource as its last holder left it.
         // kept: by its generation the word is the one that this thread stored itself, so relaxed
         // would do, which on x86 is the same instruction.
         if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
@@ -248,13 +276,30 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
 /// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
 /// a load behind the compare-and-swap that took it costs as much as the swap, and a Lease cannot be
 /// given back twice, for it forgets its pool.
-LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken,
-                                              std::uint64_t epoch) noexcept {
+LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken, std::uint64_t epoch,
+                                              Asked asked) noexcept {
+    const auto otherwise = [&] {
+        return asked == Asked::by_user ? pool_give_back_asked(pool, taken, epoch)
+                                       : pool_give_back(pool, taken, epoch);
+    };
     PoolCache* cache = hot.last;
-    if (cache->pool() != &pool || (taken.word & word::owner_mask) != cache->owner_bits ||
-        cache->epoch != epoch) [[unlikely]] {
-        return pool_give_back(pool, taken, epoch);
+    if (cache->pool() != &pool || cache->epoch != epoch) [[unlikely]]
+        return otherwise();
+    KeptSlot* front = cache->keeping.front;
+    if (front->word == taken.word && front->index == taken.index) [[likely]] {
+        // K0 relaxed load, no pair: this thread alone writes it.
+        const std::uint64_t lent = front->claim->load(std::memory_order_relaxed);
+        // K2 release store -> K3.
+        front->claim->store(lent + 1, std::memory_order_release);
+        light_fence();
+        // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
+        // look.
+        if (cache->demand->load(std::memory_order_seq_cst) != 0) [[unlikely]]
+            pool_unkeep(pool);
+        return;
     }
+    if (front->claim != nullptr || (taken.word & word::owner_mask) != cache->owner_bits)
+        return otherwise();
     Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
     const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
     if (cache->light_store) [[likely]] {

@@ -6,7 +6,8 @@
 //   Death      every state that is not at rest names its owner, so a survivor can finish or undo
 //
 // One compare-and-swap on this word changes the state and names who did it. The exception: while
-// a slot is HELD its owner alone writes the word, until the kernel has proved the owner's death.
+// a slot is HELD, or BIASED with its claim word odd and the owner sure of it, its owner may store
+// the word, until the kernel has proved the owner's death (detail/bias.hpp).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ enum class SlotState : std::uint32_t {
     empty,        // no resource
     building,     // the owner is filling it
     free,         // idle, ready to be lent
-    biased,       // idle, kept by a lane (biased mode)
-    revoking,     // a thief asks the lane for it (biased mode)
+    biased,       // kept by a lane, whose claim word `entry` says whether it is lent
+    revoking,     // the same, and a thief asks whether it is
     held,         // lent
     dirty,        // at rest, wants a hook before it can go on; `entry` says why
     checking,     // the owner runs check or reset on it
@@ -45,6 +46,8 @@ constexpr unsigned owner_shift = 4;
 constexpr std::uint64_t owner_mask = std::uint64_t{0x3ff} << owner_shift;
 constexpr unsigned entry_shift = 14;
 constexpr std::uint64_t entry_mask = std::uint64_t{0x1f} << entry_shift;
+constexpr unsigned thief_shift = 19;
+constexpr std::uint64_t thief_mask = std::uint64_t{0x3ff} << thief_shift;
 constexpr std::uint64_t recovered_bit = std::uint64_t{1} << 29;
 constexpr unsigned generation_shift = 30;
 constexpr std::uint64_t one_generation = std::uint64_t{1} << generation_shift;
@@ -76,6 +79,17 @@ constexpr bool names_owner(std::uint64_t w) noexcept {
     }
 }
 
+/// True when a lane keeps the slot: whether it is lent, the lane's claim word says.
+constexpr bool is_kept(std::uint64_t w) noexcept {
+    return state(w) == SlotState::biased || state(w) == SlotState::revoking;
+}
+constexpr std::uint32_t entry(std::uint64_t w) noexcept {
+    return static_cast<std::uint32_t>((w & entry_mask) >> entry_shift);
+}
+constexpr std::uint32_t thief(std::uint64_t w) noexcept {
+    return static_cast<std::uint32_t>((w & thief_mask) >> thief_shift);
+}
+
 /// The bits a lane adds to a state to own a slot in it.
 constexpr std::uint64_t owned_by(SlotState s, std::uint32_t lane) noexcept {
     return std::uint64_t{lane} << owner_shift | static_cast<std::uint64_t>(s);
@@ -84,6 +98,24 @@ constexpr std::uint64_t owned_by(SlotState s, std::uint32_t lane) noexcept {
 /// `w` in a new state, one generation on, `recovered` as it was.
 constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 0) noexcept {
     return ((w & generation_mask) + one_generation) | (w & recovered_bit) | owned_by(s, lane);
+}
+
+/// A HELD word's slot, kept by the same lane under one of its claim words.
+constexpr std::uint64_t kept(std::uint64_t held, std::uint32_t lane, std::uint32_t entry) noexcept {
+    return next(held, SlotState::biased, lane) | std::uint64_t{entry} << entry_shift;
+}
+/// A kept word as a thief asks, and as it was before: the same generation.
+constexpr std::uint64_t asked(std::uint64_t w, std::uint32_t thief) noexcept {
+    return (w & ~(thief_mask | state_mask)) | std::uint64_t{thief} << thief_shift |
+           static_cast<std::uint64_t>(SlotState::revoking);
+}
+constexpr std::uint64_t unasked(std::uint64_t w) noexcept {
+    return (w & ~(thief_mask | state_mask)) | static_cast<std::uint64_t>(SlotState::biased);
+}
+/// A kept word's slot, HELD by its owner: the same generation.
+constexpr std::uint64_t held_by_keeper(std::uint64_t w) noexcept {
+    return (w & (generation_mask | owner_mask | recovered_bit)) |
+           static_cast<std::uint64_t>(SlotState::held);
 }
 
 constexpr std::uint64_t next_dirty(std::uint64_t w, DirtyReason why) noexcept {

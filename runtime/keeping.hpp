@@ -1,0 +1,61 @@
+// keeping.hpp: who is at work on what a thread keeps, and which slots it had better not keep.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lagoon/detail/bias.hpp>
+
+namespace lagoon::inline v1::detail {
+
+constexpr std::uint32_t soon_leases = 8;  // two thefts within so many: contended
+constexpr std::uint32_t first_rest = 64;  // releases to all, then
+constexpr std::uint32_t last_rest = 64 * 64;
+
+/// The thread is at work on what it keeps: signal handlers take the paths that need none of it.
+class Busy {
+public:
+    explicit Busy(Keeping& keeping) noexcept : keeping_{keeping} {
+        keeping.busy = true;
+        light_fence();
+    }
+    ~Busy() {
+        light_fence();
+        keeping_.busy = false;
+    }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+private:
+    Keeping& keeping_;
+};
+
+/// This thread's place for what it knows of a contended slot.
+inline Contended& contended(Keeping& keeping, std::uint64_t index) noexcept {
+    return keeping.contended[index % contended_places];
+}
+
+/// The slot was taken from this thread after `leases` of them.
+inline void count_theft(Keeping& keeping, std::uint64_t index, std::uint64_t leases) noexcept {
+    Contended& place = contended(keeping, index);
+    const bool soon = leases < soon_leases;
+    const bool known = place.index_plus_1 == index + 1;
+    if (soon && known && (place.term != 0 || place.leases + leases <= soon_leases)) {
+        place.term = place.term == 0 ? first_rest : std::min(place.term * 2, last_rest);
+        place.rest = place.term;
+    } else if (soon) {
+        place = {index + 1, static_cast<std::uint32_t>(leases), 0, 0};
+    } else if (known) {
+        place = {};
+    }
+}
+
+/// Is the slot to be given back to all? Counts one such release.
+inline bool is_contended(Keeping& keeping, std::uint64_t index) noexcept {
+    Contended& place = contended(keeping, index);
+    if (place.index_plus_1 != index + 1 || place.rest == 0) return false;
+    --place.rest;
+    return true;
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,371 @@
+// pool_bias.cpp: slots that a thread keeps: the paths behind detail/bias.hpp.
+//
+// The paths of thieves and repairers are in pool_theft.cpp.
+//
+// killed                                     leaves
+//   between the claim's odd store and HELD     BIASED, odd: a death is counted, DIRTY
+//   between HELD and the claim's even store    HELD(dead)
+//   keeper, behind BIASED, before the hint     BIASED, even: FREE and the hint by the repair
+//
+// A signal handler may interrupt the fast path at any place and come here. So a claim word that is
+// odd is left alone by everybody but who made it odd, and whoever is at work on what the thread
+// keeps says `busy`, which sends handlers to the paths that need none of it.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "keeping.hpp"
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::uint32_t crowded_releases = 4;  // so many without a free claim word: one is freed
+constexpr std::uint32_t recall_depth = 8;
+
+/// A claim word that nobody has: odd for ever.
+constinit Atomic<std::uint64_t> nothing_kept{1};
+
+std::uint64_t own_claim(const KeptSlot& kept) noexcept {
+    // K0 relaxed load, no pair: this thread alone writes it.
+    return kept.claim->load(std::memory_order_relaxed);
+}
+void end_claim(const KeptSlot& kept, std::uint64_t even) noexcept {
+    // K2 release store -> K3: behind whatever was made of the slot.
+    kept.claim->store(even, std::memory_order_release);
+}
+std::uint64_t truth_of(const KeptSlot& kept) noexcept {
+    // O1 acquire load <- O2, P2, P5, K4, K6.
+    return kept.slot->truth.load(std::memory_order_acquire);
+}
+/// Does the slot's word still say that it is kept here, whoever may ask for it?
+bool is_kept_here(const KeptSlot& kept, std::uint64_t truth) noexcept {
+    return word::is_kept(truth) && word::unasked(truth) == kept.word;
+}
+
+std::uint32_t number_of(const Keeping& keeping, const KeptSlot& kept) noexcept {
+    return static_cast<std::uint32_t>(&kept - keeping.slots.data());
+}
+KeptSlot& nothing(Keeping& keeping) noexcept { return keeping.slots[0]; }
+
+/// The claim word is even and its slot no longer kept here: it may be put under another.
+void forget(Keeping& keeping, KeptSlot& kept) noexcept {
+    if (keeping.front == &kept) keeping.front = &nothing(keeping);
+    kept.word = 0;
+    keeping.free_claims |= 1U << number_of(keeping, kept);
+}
+
+/// Behind the odd store: is the claim valid? Asked back from thieves, as often as they ask.
+bool settle_claim(KeptSlot& kept) noexcept {
+    std::uint64_t truth = truth_of(kept);
+    while (truth != kept.word) {
+        if (!is_kept_here(kept, truth)) return false;
+        // O2 seq_cst RMW <- O2, P2, P5, K4, K6 -> O1, O2, P1: a failure means that the thief has
+        // taken it or gone away, so somebody else's step.
+        if (kept.slot->truth.compare_exchange_strong(truth, kept.word, std::memory_order_seq_cst,
+                                                     std::memory_order_acquire)) {
+            return true;
+        }
+    }
+    return true;
+}
+
+/// A valid claim, or false; then the claim word is free again.
+bool claim_slot(Keeping& keeping, KeptSlot& kept) noexcept {
+    const std::uint64_t before = own_claim(kept);
+    if (before % 2 != 0) return false;
+    // K1 relaxed store, no pair: ordered before the next load by the thief's heavy fence.
+    kept.claim->store(before + 1, std::memory_order_relaxed);
+    light_fence();
+    if (settle_claim(kept)) return true;
+    end_claim(kept, before);
+    count_theft(keeping, kept.index, (before - kept.since) / 2);
+    forget(keeping, kept);
+    return false;
+}
+
+/// A valid claim becomes a word at which no claim stands, by the owner's store.
+void leave_claim(Keeping& keeping, KeptSlot& kept, std::uint64_t word) noexcept {
+    // K4 release store -> O1, O2, P1: it may overwrite the question of a thief, who finds the claim
+    // odd, or even behind this.
+    kept.slot->truth.store(word, std::memory_order_release);
+    end_claim(kept, own_claim(kept) + 1);
+    forget(keeping, kept);
+}
+
+/// The slot's word, its thief's question included, to `next`; for a slot whose claim is even.
+bool leave_idle(PoolBody& body, const KeptSlot& kept) noexcept {
+    std::uint64_t truth = truth_of(kept);
+    while (is_kept_here(kept, truth)) {
+        if (move_truth(body, kept.index, truth, word::next(truth, SlotState::free))) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept {
+    Keeping& keeping = cache.keeping;
+    LaneClaims& claims = claims_of(pool, cache.lane);
+    keeping = {};
+    keeping.steals = steals;
+    if (keeps) {
+        nothing(keeping).claim = &nothing_kept;
+        for (std::uint32_t e = 1; e <= claim_words; ++e) {
+            Atomic<std::uint64_t>& claim = claims.claim[e - 1];
+            keeping.slots[e].claim = &claim;
+            // K0 relaxed load, no pair: this thread alone writes it.
+            const std::uint64_t before = claim.load(std::memory_order_relaxed);
+            // K5 release store -> K3: no slot is under the number of a lane that was free;
+            // its last owner may have died with it odd.
+            claim.store(before + before % 2, std::memory_order_release);
+            keeping.free_claims |= 1U << e;
+        }
+    }
+    keeping.front = &nothing(keeping);
+}
+
+Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (keeping.busy) return not_taken(Outcome::would_block);
+    const Busy busy{keeping};
+    const auto lend = [&](KeptSlot& kept) -> Taken {
+        const Taken taken{kept.word, kept.index};
+        if (keeping.front == &nothing(keeping) || keeping.front == &kept) {
+            keeping.front = &kept;
+            return taken;
+        }
+        const std::uint64_t held = word::held_by_keeper(kept.word);
+        leave_claim(keeping, kept, held);
+        return {held, taken.index};
+    };
+    KeptSlot& front = *keeping.front;
+    if (front.word != 0) {
+        if (own_claim(front) % 2 == 0) {
+            if (claim_slot(keeping, front)) return lend(front);
+        } else if (!is_kept_here(front, truth_of(front))) {
+            // Somebody else has given it back; or a claim of the thread that this handler has
+            // interrupted failed. Which, is known where no handler comes: settle_parked().
+            keeping.parked |= 1U << number_of(keeping, front);
+            keeping.front = &nothing(keeping);
+        }
+    }
+    for (std::uint32_t depth = 0; depth < recall_depth; ++depth) {
+        const PoolCache::Remembered entry = cache.ring[(cache.top - depth) % remembered_slots];
+        if (word::is_kept(entry.word)) {
+            KeptSlot& kept = keeping.slots[word::entry(entry.word)];
+            if (kept.word != entry.word || kept.index != entry.index) continue;
+            if (!claim_slot(keeping, kept)) continue;
+            cache.top -= depth + 1;
+            return lend(kept);
+        }
+        std::uint64_t expected = entry.word;
+        // O4 relaxed load, no pair: a guess for O2.
+        if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
+        const std::uint64_t mine = word::next(expected, SlotState::held, cache.lane);
+        if (move_truth(body, entry.index, expected, mine)) {
+            cache.top -= depth + 1;
+            count_acquired(cache);
+            return {mine, entry.index};
+        }
+    }
+    for (KeptSlot& kept : keeping.slots) {
+        if (kept.word != 0 && claim_slot(keeping, kept)) return lend(kept);
+    }
+    return not_taken(Outcome::would_block);
+}
+
+void settle_parked(PoolCache& cache) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (keeping.parked == 0 || keeping.busy) return;
+    const Busy busy{keeping};
+    for (std::uint32_t parked = std::exchange(keeping.parked, 0); parked != 0;
+         parked &= parked - 1) {
+        KeptSlot& kept = keeping.slots[static_cast<std::uint32_t>(std::countr_zero(parked))];
+        if (kept.word == 0 || own_claim(kept) % 2 == 0) continue;
+        end_claim(kept, own_claim(kept) + 1);
+        forget(keeping, kept);
+    }
+}
+
+namespace {
+
+void push(PoolCache& cache, std::uint64_t word, std::uint64_t index) noexcept {
+    cache.ring[++cache.top % remembered_slots] = {word, index};
+}
+void push(PoolCache& cache, KeptSlot& kept) noexcept {
+    push(cache, kept.word, kept.index);
+    kept.remembered = cache.top % remembered_slots;
+}
+
+/// The claim word that was put under its slot longest ago is freed, its slot given to all.
+void make_room(PoolObject& pool, PoolCache& cache) noexcept {
+    Keeping& keeping = cache.keeping;
+    KeptSlot* oldest = nullptr;
+    for (KeptSlot& kept : keeping.slots) {
+        if (kept.word == 0 || &kept == keeping.front || own_claim(kept) % 2 != 0) continue;
+        if (oldest == nullptr || kept.order < oldest->order) oldest = &kept;
+    }
+    if (oldest == nullptr) return;
+    const std::uint64_t index = oldest->index;
+    if (!claim_slot(keeping, *oldest)) return;
+    // Remembered as before, but as one that is everybody's.
+    const std::uint64_t left = word::next(oldest->word, SlotState::free);
+    PoolCache::Remembered& memory = cache.ring[oldest->remembered];
+    if (memory.word == oldest->word && memory.index == index) memory.word = left;
+    leave_claim(keeping, *oldest, left);
+    announce_free(pool, index);
+}
+
+/// May the slot of this HELD word be kept? Finds a claim word for it.
+bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
+    // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word.
+    if (cache.demand->load(std::memory_order_seq_cst) != 0) return false;
+    if (keeping.free_claims == 0 && ++keeping.crowded % crowded_releases == 0) {
+        make_room(pool, cache);
+    }
+    return keeping.free_claims != 0;
+}
+
+/// A slot that nobody lends now, back to all.
+void free_kept(PoolObject& pool, Keeping& keeping, KeptSlot& kept) noexcept {
+    const std::uint64_t index = kept.index;
+    const bool left = leave_idle(body_of(pool), kept);
+    if (!keeping.busy) {
+        const Busy busy{keeping};
+        forget(keeping, kept);
+    }
+    if (left) announce_free(pool, index);
+}
+
+/// The lease of a kept slot ends, in its own thread.
+void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept {
+    Keeping& keeping = cache.keeping;
+    end_claim(kept, own_claim(kept) + 1);
+    light_fence();
+    // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
+    if (cache.demand->load(std::memory_order_seq_cst) != 0) {
+        free_kept(pool, keeping, kept);
+    } else if (keeping.front != &kept && !keeping.busy) {
+        push(cache, kept);
+    }
+}
+
+/// A HELD slot of this thread's becomes one that it keeps.
+void keep(PoolCache& cache, Taken taken) noexcept {
+    Keeping& keeping = cache.keeping;
+    const auto e = static_cast<std::uint32_t>(std::countr_zero(keeping.free_claims));
+    KeptSlot& kept = keeping.slots[e];
+    keeping.free_claims &= ~(1U << e);
+    kept.slot = &cache.slot(taken.index);
+    kept.word = word::kept(taken.word, cache.lane, e);
+    kept.index = taken.index;
+    kept.since = own_claim(kept);
+    kept.order = ++keeping.kept;
+    // K6 release store -> O1, O2.
+    kept.slot->truth.store(kept.word, std::memory_order_release);
+    light_fence();
+    KeptSlot& front = *keeping.front;
+    if (front.word != 0 && own_claim(front) % 2 != 0) {
+        push(cache, kept);
+        return;
+    }
+    if (front.word != 0) push(cache, front);
+    keeping.front = &kept;
+}
+
+}  // namespace
+
+bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (nothing(keeping).claim == nullptr || word::owner(taken.word) != cache.lane) return false;
+    if (word::is_kept(taken.word)) {
+        KeptSlot& kept = keeping.slots[word::entry(taken.word)];
+        if (kept.word != taken.word || kept.index != taken.index ||
+            !is_kept_here(kept, truth_of(kept))) {
+            return false;
+        }
+        give_back_kept(pool, cache, kept);
+        return true;
+    }
+    if (keeping.busy || truth_of(*cache.body, taken.index) != taken.word) return false;
+    bool demanded = false;
+    {
+        const Busy busy{keeping};
+        if (may_keep(pool, cache, taken)) {
+            keep(cache, taken);
+        } else {
+            const std::uint64_t left = word::next(taken.word, SlotState::free);
+            // P2 release store -> P1, O1, O2.
+            cache.slot(taken.index).truth.store(left, std::memory_order_release);
+            light_fence();
+            // Last in, first out: what lies in front came before.
+            if (KeptSlot& front = *keeping.front; front.word != 0 && own_claim(front) % 2 == 0) {
+                push(cache, front);
+                keeping.front = &nothing(keeping);
+            }
+            push(cache, left, taken.index);
+        }
+        // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
+        // look at the truth.
+        const std::uint64_t hints =
+            cache.free_hints[taken.index / 64].load(std::memory_order_seq_cst);
+        if ((hints >> (taken.index % 64) & 1) == 0)
+            hints_of(*cache.body, Hint::free).set(taken.index);
+        // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
+        // look.
+        demanded = cache.demand->load(std::memory_order_seq_cst) != 0;
+    }
+    if (!demanded) return true;
+    for (KeptSlot& kept : keeping.slots) {
+        if (kept.word == 0 || kept.index != taken.index || own_claim(kept) % 2 != 0) continue;
+        free_kept(pool, keeping, kept);
+        return true;
+    }
+    announce_free(pool, taken.index);
+    return true;
+}
+
+void forget_lease(PoolCache& cache, Taken taken) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (!word::is_kept(taken.word) || word::owner(taken.word) != cache.lane || keeping.busy) return;
+    KeptSlot& kept = keeping.slots[word::entry(taken.word)];
+    if (kept.word != taken.word || kept.index != taken.index) return;
+    const Busy busy{keeping};
+    end_claim(kept, own_claim(kept) + 1);
+    forget(keeping, kept);
+}
+
+void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept {
+    for (KeptSlot& kept : cache.keeping.slots) {
+        if (kept.word != 0 && own_claim(kept) % 2 == 0) free_kept(pool, cache.keeping, kept);
+    }
+}
+
+void pool_unkeep(PoolObject& pool) noexcept {
+    Keeping& keeping = hot.last->keeping;
+    free_kept(pool, keeping, *keeping.front);
+}
+
+Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept {
+    PoolCache& cache = *hot.last;
+    Keeping& keeping = cache.keeping;
+    if (settle_claim(front)) return {front.word, front.index};
+    const std::uint64_t odd = own_claim(front);
+    end_claim(front, odd - 1);
+    if (!keeping.busy) {
+        const Busy busy{keeping};
+        keeping.parked &= ~(1U << number_of(keeping, front));
+        count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
+        forget(keeping, front);
+    }
+    return pool_try_acquire(pool);
+}
+
+}  // namespace lagoon::inline v1::detail

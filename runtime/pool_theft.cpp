@@ -1,0 +1,224 @@
+// pool_theft.cpp: taking idle slots from the threads that keep them, and from the dead.
+//
+// A thief asks (BIASED to REVOKING in its name), runs the heavy fence, and reads the claim word: an
+// odd one was there before the question and its asker goes away; where it is even the keeper's next
+// look at the slot meets the question, and one of the two swaps the word. Who meets another
+// thief's question waits for one fence of its own before it puts its own name there: so one that
+// is stopped holds nobody up, and of those that run one comes to its end.
+//
+// killed                        leaves
+//   behind the question         REVOKING(keeper, dead): the keeper, another thief or the repair
+//   goes
+//                               back to BIASED
+//   behind the last swap        HELD(dead), or FREE with its hint set
+#include <algorithm>
+#include <array>
+
+#include "keeping.hpp"
+#include "pool_body.hpp"
+#include "process_state.hpp"
+#include "reap.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::size_t theft_batch = 8;  // questions behind one heavy fence
+constexpr std::uint32_t theft_rounds = 8;
+
+/// What a thief wants: one slot for itself, the others free; or all of them free.
+enum class Loot { one, none };
+
+class Thief {
+public:
+    Thief(PoolObject& pool, PoolCache& cache, Loot loot, Effort effort) noexcept
+        : pool_{pool}, body_{body_of(pool)}, cache_{cache}, loot_{loot}, effort_{effort} {}
+
+    /// Looks at all slots; false when nothing is kept idle by others, or they are not to be asked.
+    bool pass() noexcept {
+        refused_ = false;
+        met_ = false;
+        HintTree hints = hints_of(body_, Hint::free);
+        const std::uint64_t leaves = (body_.capacity + 63) / 64;
+        for (std::uint64_t leaf = 0; leaf < leaves && taken_.word == 0; ++leaf) {
+            if (effort_ != Effort::slots && body_.capacity > 64) {
+                leaf = effort_ == Effort::leaves ? hints.next_leaf_surely(leaf)
+                                                 : hints.next_leaf(leaf);
+                if (leaf >= leaves) break;
+            }
+            const std::uint64_t end = std::min(body_.capacity, leaf * 64 + 64);
+            for (std::uint64_t i = leaf * 64; i < end && taken_.word == 0; ++i) consider(i);
+        }
+        if (count_ != 0 && taken_.word == 0) ask_all();
+        return met_;
+    }
+    [[nodiscard]] Taken taken() const noexcept { return taken_; }
+    /// The heavy fence was refused: nothing can be stolen.
+    [[nodiscard]] bool refused() const noexcept { return refused_; }
+
+private:
+    struct Question {
+        std::uint64_t index;
+        std::uint64_t word;  // as it stands, mine or another thief's
+    };
+
+    void consider(std::uint64_t index) noexcept {
+        std::uint64_t word = truth_of(body_, index);
+        if (!word::is_kept(word) || is_lent(pool_, word)) return;
+        if (word::owner(word) == cache_.lane && !cache_.shared) return;  // what I keep is no loot
+        met_ = true;
+        if (word::state(word) == SlotState::biased) {
+            const std::uint64_t mine = word::asked(word, cache_.lane);
+            if (!move_truth(body_, index, word, mine)) return;
+            word = mine;
+        }
+        questions_[count_++] = {index, word};
+        if (count_ == theft_batch) ask_all();
+    }
+
+    /// Behind one fence: every question of mine is answered; where another one's still stands mine
+    /// takes its place, and is answered behind one more.
+    void ask_all() noexcept {
+        fence();
+        bool more = false;
+        for (std::size_t i = 0; i < count_; ++i) {
+            Question& asked = questions_[i];
+            if (is_mine(asked)) {
+                answer(asked);
+                asked.word = 0;
+                continue;
+            }
+            std::uint64_t word = asked.word;
+            const std::uint64_t mine = word::asked(word, cache_.lane);
+            const bool wanted = taken_.word == 0 && !refused_;
+            asked.word = wanted && move_truth(body_, asked.index, word, mine) ? mine : 0;
+            more = more || asked.word != 0;
+        }
+        if (more) fence();
+        for (std::size_t i = 0; i < count_; ++i) {
+            if (questions_[i].word != 0) answer(questions_[i]);
+        }
+        count_ = 0;
+    }
+    void fence() noexcept {
+        if (!heavy_fence()) refused_ = true;
+    }
+    [[nodiscard]] bool is_mine(const Question& asked) const noexcept {
+        return word::thief(asked.word) == cache_.lane;
+    }
+
+    void answer(const Question& asked) noexcept {
+        std::uint64_t word = asked.word;
+        if (refused_ || is_lent(pool_, word)) {
+            (void)move_truth(body_, asked.index, word, word::unasked(word));
+            return;
+        }
+        if (loot_ == Loot::one && taken_.word == 0) {
+            const std::uint64_t held = word::next(word, SlotState::held, cache_.lane);
+            if (!move_truth(body_, asked.index, word, held)) return;
+            count_acquired(cache_);
+            taken_ = {held, asked.index};
+        } else if (move_truth(body_, asked.index, word, word::next(word, SlotState::free))) {
+            announce_free(pool_, asked.index);
+        }
+    }
+
+    PoolObject& pool_;
+    PoolBody& body_;
+    PoolCache& cache_;
+    Loot loot_;
+    Effort effort_;
+    Taken taken_ = not_taken(Outcome::would_block);
+    std::array<Question, theft_batch> questions_{};
+    std::size_t count_ = 0;
+    bool met_ = false;
+    bool refused_ = false;
+};
+
+/// The process's lane has one thief at a time, for a question must be nobody else's.
+class SharedTurn {
+public:
+    explicit SharedTurn(const PoolCache& cache, Atomic<std::uint64_t>& turn) noexcept
+        : turn_{cache.shared ? &turn : nullptr} {
+        std::uint64_t before = 0;
+        // K7 acq_rel RMW <- K8: who has it is at work and waits for nobody. A forked child's copy
+        // may say that a thread of its parent has it.
+        while (turn_ != nullptr &&
+               !turn_->compare_exchange_strong(before, cache.epoch, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed)) {
+            if (before == cache.epoch) before = 0;
+            cpu_relax();
+        }
+    }
+    ~SharedTurn() {
+        // K8 release store -> K7.
+        if (turn_ != nullptr) turn_->store(0, std::memory_order_release);
+    }
+    SharedTurn(const SharedTurn&) = delete;
+    SharedTurn& operator=(const SharedTurn&) = delete;
+
+private:
+    Atomic<std::uint64_t>* turn_;
+};
+
+}  // namespace
+
+Taken steal(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
+    Keeping& keeping = cache.keeping;
+    if (!keeping.steals || keeping.busy) return not_taken(Outcome::would_block);
+    const Busy busy{keeping};
+    const SharedTurn turn{cache, attachment_of(&pool)->shared_thief};
+    Thief thief{pool, cache, Loot::one, effort};
+    for (std::uint32_t round = 0; round < theft_rounds; ++round) {
+        if (!thief.pass() || thief.taken().word != 0 || thief.refused()) break;
+    }
+    return thief.taken();
+}
+
+void free_all_kept(PoolObject& pool) noexcept {
+    PoolCache& cache = cache_of(pool);
+    if (!cache.keeping.steals || cache.keeping.busy) return;
+    settle_parked(cache);
+    free_own_kept(pool, cache);
+    Thief thief{pool, cache, Loot::none, Effort::slots};
+    const SharedTurn turn{cache, attachment_of(&pool)->shared_thief};
+    // Who keeps them lends them meanwhile, or finds the pool closed; each pass ends some.
+    while (thief.pass() && !thief.refused()) {
+    }
+}
+
+void repair_kept(PoolObject& pool, std::uint64_t index, const DeadLanes& dead) noexcept {
+    PoolBody& body = body_of(pool);
+    // Repeats when a thief or another repairer was there first.
+    for (std::uint64_t word = truth_of(body, index); word::is_kept(word);) {
+        const bool lent = is_lent(pool, word);
+        // After both words were loaded, or a lane's new owner would be robbed.
+        if (dead.names(word::owner(word))) {
+            const std::uint64_t next =
+                lent ? word::held_by_keeper(word) : word::next(word, SlotState::free);
+            if (move_truth(body, index, word, next)) return;
+        } else if (word::state(word) == SlotState::revoking && dead.names(word::thief(word))) {
+            if (move_truth(body, index, word, word::unasked(word))) return;
+        } else {
+            return;
+        }
+    }
+}
+
+void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
+                    std::uint32_t to) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t word = truth_of(body, index);
+    while (word::is_kept(word) && word::owner(word) == lane) {
+        if (is_lent(pool, word)) {
+            // Same generation: the lease goes on, in whichever thread it is now.
+            const std::uint64_t held = (word::held_by_keeper(word) & ~word::owner_mask) |
+                                       std::uint64_t{to} << word::owner_shift;
+            if (move_truth(body, index, word, held)) return;
+        } else if (move_truth(body, index, word, word::next(word, SlotState::free))) {
+            return announce_free(pool, index);
+        }
+    }
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -55,6 +55,7 @@ void Machine::build(const RootType& type) {
     header.max_members = static_cast<std::uint32_t>(processes_) + 1;
     header.max_lanes = header.max_members + options_.lanes;
     header.flags = options_.light_store ? flag_light_store : 0;
+    if (options_.light_store && options_.biased) header.flags |= flag_biased;
     header.members_offset = page_bytes;
     header.lanes_offset = header.members_offset + header.max_members * sizeof(MemberEntry);
     header.directory_offset = header.lanes_offset + options_.lanes * sizeof(LaneEntry);
@@ -106,6 +107,7 @@ void Machine::begin_execution() {
         attachments[p]->shared_lane.attachment = attachments[p];
         attachments[p]->shared_lane.set_size(bytes_);
         attachments[p]->light_store = reached(p);
+        attachments[p]->keeps = reached(p) && options_.biased;
     }
     join_all();
 }

@@ -7,9 +7,11 @@
 //              wake-up is a waiter that is stuck
 #pragma once
 
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,9 +27,16 @@ namespace detail = lagoon::detail;
 /// The process that looks at the end: a member from the beginning, with no actor.
 constexpr int inspector = most_processes - 1;
 
+/// LAGOON_OWNERSHIP=biased: every scene that does not say otherwise.
+inline bool asked_for_biased() {
+    const char* set = std::getenv("LAGOON_OWNERSHIP");
+    return set != nullptr && std::string_view{set} == "biased";
+}
+
 struct MachineOptions {
     std::uint32_t lanes = 5;             // of threads
     bool light_store = true;             // releases are plain stores; else exchanges
+    bool biased = asked_for_biased();    // threads keep idle slots; with light_store alone
     std::vector<int> unregistered = {};  // processes that the kernel's barrier does not reach
 };
 

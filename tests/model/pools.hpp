@@ -94,6 +94,14 @@ public:
             });
         return *this;
     }
+    /// Begins with all that is idle given back by it, so that it keeps what it may.
+    PoolScene& keeper(std::string name, int process, std::function<void(Root&)> code) {
+        this->actor(std::move(name), process, std::move(code), [](Root& root) {
+            std::vector<lagoon::Lease<Resource>> all;
+            while (auto lease = root.pool.try_acquire()) all.push_back(std::move(lease));
+        });
+        return *this;
+    }
     /// Repairs whoever has died.
     PoolScene& reaper(std::string name, int process) {
         return thread(std::move(name), process,

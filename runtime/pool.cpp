@@ -250,6 +250,10 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
 }
 
 Taken pool_try_acquire(PoolObject& pool) noexcept {
+    if (PoolCache& last = *hot.last; last.pool() == &pool && !is_closed(*last.body)) {
+        const Taken taken = recall_kept(*last.body, last);
+        if (taken.word != 0) return taken;
+    }
     Outcome why = Outcome::closed;
     PoolCache* cache = cache_or(pool, &why);
     return cache != nullptr ? take_idle(pool, *cache, Effort::tried) : not_taken(why);
@@ -291,6 +295,9 @@ std::uint64_t leave_held(PoolObject& pool, Taken taken, To&& to) noexcept {
 }  // namespace
 
 void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
+    if (PoolCache& last = *hot.last; last.pool() == &pool && last.epoch == epoch) {
+        if (give_back_own(pool, last, taken)) return;
+    }
     if (is_foreign(pool, epoch)) return;
     PoolCache& cache = cache_of(pool);
     if (give_back_own(pool, cache, taken)) return;
@@ -303,7 +310,8 @@ void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept
 }
 
 void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
-    if (epoch != process_epoch()) lease_is_foreign();
+    const bool known = hot.last->pool() == &pool && hot.last->epoch == epoch;
+    if (!known && epoch != process_epoch()) lease_is_foreign();
     pool_give_back(pool, taken, epoch);
 }
 
@@ -371,28 +379,6 @@ SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept {
 std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept {
     // O7 relaxed load, no pair: the number is fixed while the slot is held.
     return meta::fill(slot_of(body_of(pool), index).meta.load(std::memory_order_relaxed));
-}
-
-void hand_over(Attachment& attachment, std::uint32_t lane, bool leases) noexcept {
-    if (leases) {
-        attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-            auto& pool = *reinterpret_cast<PoolObject*>(object);
-            PoolBody& body = body_of(pool);
-            for (std::uint64_t index = 0; index < body.capacity; ++index) {
-                hand_over_kept(pool, index, lane, attachment.member);
-                std::uint64_t word = truth_of(body, index);
-                // Same generation: the lease goes on, in whichever thread it is now.
-                while (word::names_owner(word) && word::owner(word) == lane &&
-                       !move_truth(body, index, word,
-                                   (word & ~word::owner_mask) | std::uint64_t{attachment.member}
-                                                                    << word::owner_shift)) {
-                }
-            }
-        });
-    }
-    attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
-        hand_over_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), lane, attachment.member);
-    });
 }
 
 }  // namespace lagoon::inline v1::detail

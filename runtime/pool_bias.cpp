@@ -350,7 +350,9 @@ void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept {
 
 void pool_unkeep(PoolObject& pool) noexcept {
     Keeping& keeping = hot.last->keeping;
-    free_kept(pool, keeping, *keeping.front);
+    KeptSlot& front = *keeping.front;
+    // A signal handler may have been here since the claim's even store, and done it.
+    if (front.word != 0 && own_claim(front) % 2 == 0) free_kept(pool, keeping, front);
 }
 
 Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept {

@@ -125,9 +125,6 @@ void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept;
 Taken steal(PoolObject& pool, PoolCache& cache, Effort effort) noexcept;
 /// No slot is kept idle, unless it was given back meanwhile.
 void free_all_kept(PoolObject& pool) noexcept;
-/// What a lane that ends keeps: what is lent becomes HELD by `to`, what is idle FREE.
-void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
-                    std::uint32_t to) noexcept;
 
 // pool_wait.cpp
 /// Wakes whom a new idle slot, or a new place, may serve.

@@ -1,4 +1,5 @@
-// pool_theft.cpp: taking idle slots from the threads that keep them, and from the dead.
+// pool_theft.cpp: taking idle slots from the threads that keep them, from those that end, and from
+// the dead.
 //
 // A thief asks (BIASED to REVOKING in its name), runs the heavy fence, and reads the claim word: an
 // odd one was there before the question and its asker goes away; where it is even the keeper's next
@@ -65,7 +66,9 @@ private:
     void consider(std::uint64_t index) noexcept {
         std::uint64_t word = truth_of(body_, index);
         if (!word::is_kept(word) || is_lent(pool_, word)) return;
-        if (word::owner(word) == cache_.lane && !cache_.shared) return;  // what I keep is no loot
+        // What I keep is no loot; what I know nothing of, damage has put there.
+        const KeptSlot& own = cache_.keeping.slots[word::entry(word)];
+        if (own.index == index && own.word == word::unasked(word)) return;
         met_ = true;
         if (word::state(word) == SlotState::biased) {
             const std::uint64_t mine = word::asked(word, cache_.lane);
@@ -182,8 +185,9 @@ void free_all_kept(PoolObject& pool) noexcept {
     free_own_kept(pool, cache);
     Thief thief{pool, cache, Loot::none, Effort::slots};
     const SharedTurn turn{cache, attachment_of(&pool)->shared_thief};
-    // Who keeps them lends them meanwhile, or finds the pool closed; each pass ends some.
-    while (thief.pass() && !thief.refused()) {
+    // In a closed pool nothing more is kept, so a pass comes that finds nothing.
+    for (std::uint32_t round = 0; round < theft_rounds || is_closed(body_of(pool)); ++round) {
+        if (!thief.pass() || thief.refused()) break;
     }
 }
 
@@ -205,6 +209,9 @@ void repair_kept(PoolObject& pool, std::uint64_t index, const DeadLanes& dead) n
     }
 }
 
+namespace {
+
+/// What a lane that ends keeps: what is lent becomes HELD by `to`, what is idle FREE.
 void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
                     std::uint32_t to) noexcept {
     PoolBody& body = body_of(pool);
@@ -219,6 +226,30 @@ void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
             return announce_free(pool, index);
         }
     }
+}
+
+}  // namespace
+
+void hand_over(Attachment& attachment, std::uint32_t lane, bool leases) noexcept {
+    if (leases) {
+        attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+            auto& pool = *reinterpret_cast<PoolObject*>(object);
+            PoolBody& body = body_of(pool);
+            for (std::uint64_t index = 0; index < body.capacity; ++index) {
+                hand_over_kept(pool, index, lane, attachment.member);
+                std::uint64_t word = truth_of(body, index);
+                // Same generation: the lease goes on, in whichever thread it is now.
+                while (word::names_owner(word) && word::owner(word) == lane &&
+                       !move_truth(body, index, word,
+                                   (word & ~word::owner_mask) | std::uint64_t{attachment.member}
+                                                                    << word::owner_shift)) {
+                }
+            }
+        });
+    }
+    attachment.for_each(Kind::lock, [&](const DirectoryEntry&, std::byte* object) {
+        hand_over_lock(*reinterpret_cast<Atomic<std::uint64_t>*>(object), lane, attachment.member);
+    });
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -27,7 +27,8 @@ public:
         : pool_{std::exchange(other.pool_, nullptr)},
           value_{other.value_},
           taken_{other.taken_},
-          epoch_{other.epoch_} {}
+          epoch_{other.epoch_},
+          claimed_{other.claimed_} {}
     LAGOON_ALWAYS_INLINE Lease& operator=(Lease&& other) noexcept {
         if (this != &other) {
             if (pool_ != nullptr) release();
@@ -35,6 +36,7 @@ public:
             value_ = other.value_;
             taken_ = other.taken_;
             epoch_ = other.epoch_;
+            claimed_ = other.claimed_;
         }
         return *this;
     }
@@ -78,7 +80,7 @@ public:
     LAGOON_ALWAYS_INLINE void give_back() noexcept {
         if (pool_ == nullptr) [[unlikely]]
             refuse();
-        detail::pool_give_back_fast(*pool_, taken_, epoch_, detail::Asked::by_user);
+        release(detail::Asked::by_user);
         pool_ = nullptr;
     }
     /// Destroys the resource instead of returning it; the slot becomes empty.
@@ -103,7 +105,8 @@ private:
           value_{reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(held.slot) +
                                       detail::value_offset<T>)},
           taken_{held.taken},
-          epoch_{held.epoch} {}
+          epoch_{held.epoch},
+          claimed_{held.claimed} {}
 
     LAGOON_ALWAYS_INLINE void require() const noexcept {
         if (pool_ == nullptr) [[unlikely]]
@@ -117,14 +120,17 @@ private:
         if (!detail::is_epoch_of_process(epoch_)) [[unlikely]]
             detail::lease_is_foreign();
     }
-    LAGOON_ALWAYS_INLINE void release() noexcept {
-        detail::pool_give_back_fast(*pool_, taken_, epoch_, detail::Asked::by_destructor);
+    LAGOON_ALWAYS_INLINE void release(detail::Asked asked = detail::Asked::by_destructor) noexcept {
+        auto* slot = reinterpret_cast<detail::SlotHead*>(reinterpret_cast<std::uintptr_t>(value_) -
+                                                         detail::value_offset<T>);
+        detail::pool_give_back_fast(*pool_, {slot, taken_, epoch_, claimed_}, asked);
     }
 
     detail::PoolObject* pool_ = nullptr;
     T* value_ = nullptr;
     detail::Taken taken_ = detail::not_taken(Outcome::given_back);
-    std::uint64_t epoch_ = 0;  // of the process that took it: a fork's child has another
+    std::uint64_t epoch_ = 0;    // of the process that took it: a fork's child has another
+    std::uint64_t claimed_ = 0;  // as detail::Held
 };
 
 }  // namespace lagoon::inline v1

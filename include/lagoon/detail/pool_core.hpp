@@ -167,6 +167,11 @@ LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epo
 LAGOON_COLD void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
 [[noreturn]] LAGOON_COLD void lease_is_foreign() noexcept;
 enum class Asked { by_user, by_destructor };
+LAGOON_ALWAYS_INLINE void pool_give_back_as(PoolObject& pool, Taken taken, std::uint64_t epoch,
+                                            Asked asked) noexcept {
+    if (asked == Asked::by_user) return pool_give_back_asked(pool, taken, epoch);
+    return pool_give_back(pool, taken, epoch);
+}
 /// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, something
 /// that is no user of the pool has changed the slot under its holder: it is counted.
 LAGOON_COLD bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
@@ -223,12 +228,20 @@ struct Held {
     SlotHead* slot;
     Taken taken;
     std::uint64_t epoch;
+    std::uint64_t claimed;  // the claim word, if the slot was lent by one, which makes it odd
 };
 /// What a slow path took, with its slot. Slow paths return in registers and take no address of a
 /// lease, or the compiler would keep every lease in memory.
 LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
-    if (taken.word == 0) return {nullptr, taken, 0};
-    return {pool_slot_at(pool, taken.index), taken, process_epoch()};
+    if (taken.word == 0) return {nullptr, taken, 0, 0};
+    PoolCache* cache = hot.last;
+    if (cache->pool() != &pool) [[unlikely]]
+        return {pool_slot_at(pool, taken.index), taken, process_epoch(), 0};
+    const KeptSlot& front = *cache->keeping.front;
+    // K0 relaxed load, no pair: this thread alone writes it.
+    const std::uint64_t claimed =
+        front.word == taken.word ? front.claim->load(std::memory_order_relaxed) : 0;
+    return {&cache->slot(taken.index), taken, cache->epoch, claimed};
 }
 
 /// The kept slot in front; or one compare-and-swap that predicts the word this thread left in its
@@ -245,10 +258,13 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
             // K1 relaxed store, no pair: ordered before the next load by the thief's heavy fence.
             claim->store(before + 1, std::memory_order_relaxed);
             light_fence();
-            // O1 acquire load <- O2, P2, P5, K4, K6: in front since the fence above, or a signal
-            // handler's changes could be seen by half.
-            if (front->slot->truth.load(std::memory_order_acquire) == front->word) [[likely]]
-                return {front->slot, {front->word, front->index}, cache->epoch};
+            // Read behind the fence, or a signal handler's changes would be seen by half.
+            SlotHead* slot = front->slot;
+            // O1 acquire load <- O2, P2, P5, K4, K6.
+            const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
+            const std::uint64_t word = front->word;
+            if (truth == word) [[likely]]
+                return {slot, {word, front->index}, cache->epoch, before + 1};
             return pool_held(pool, pool_try_reclaim(pool, *front));
         }
     } else {
@@ -267,7 +283,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
             const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);
             // P4 relaxed store, no pair: a statistic.
             cache->acquired->store(before + 1, std::memory_order_relaxed);
-            return {&slot, {mine, last.index}, cache->epoch};
+            return {&slot, {mine, last.index}, cache->epoch, 0};
         }
     }
     return pool_held(pool, pool_try_acquire(pool));
@@ -276,21 +292,21 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
 /// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
 /// a load behind the compare-and-swap that took it costs as much as the swap, and a Lease cannot be
 /// given back twice, for it forgets its pool.
-LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken, std::uint64_t epoch,
+LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held,
                                               Asked asked) noexcept {
-    const auto otherwise = [&] {
-        return asked == Asked::by_user ? pool_give_back_asked(pool, taken, epoch)
-                                       : pool_give_back(pool, taken, epoch);
-    };
+    const Taken taken = held.taken;
     PoolCache* cache = hot.last;
-    if (cache->pool() != &pool || cache->epoch != epoch) [[unlikely]]
-        return otherwise();
-    KeptSlot* front = cache->keeping.front;
-    if (front->word == taken.word && front->index == taken.index) [[likely]] {
-        // K0 relaxed load, no pair: this thread alone writes it.
-        const std::uint64_t lent = front->claim->load(std::memory_order_relaxed);
+    if (cache->pool() != &pool) [[unlikely]]
+        return pool_give_back_as(pool, taken, held.epoch, asked);
+    const KeptSlot* front = cache->keeping.front;
+    if (held.claimed != 0) [[likely]] {
+        // K0 relaxed load, no pair: this thread alone writes it. A claim word never comes to a
+        // number again at which its slot was lent, so this is our lease and no other process's.
+        if (front->slot != held.slot ||
+            front->claim->load(std::memory_order_relaxed) != held.claimed)
+            return pool_give_back_as(pool, taken, held.epoch, asked);
         // K2 release store -> K3.
-        front->claim->store(lent + 1, std::memory_order_release);
+        front->claim->store(held.claimed + 1, std::memory_order_release);
         light_fence();
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
         // look.
@@ -298,8 +314,9 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, Taken taken, std
             pool_unkeep(pool);
         return;
     }
-    if (front->claim != nullptr || (taken.word & word::owner_mask) != cache->owner_bits)
-        return otherwise();
+    if (front->claim != nullptr || cache->epoch != held.epoch ||
+        (taken.word & word::owner_mask) != cache->owner_bits) [[unlikely]]
+        return pool_give_back_as(pool, taken, held.epoch, asked);
     Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
     const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
     if (cache->light_store) [[likely]] {

@@ -234,7 +234,10 @@ Reaped reap(Attachment* attachment) {
     Reaped done = repair_the_dead(*attachment);
     done += repair_nobodys(*attachment);
     attachment->for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
-        settle_pool(*reinterpret_cast<PoolObject*>(object), done, Effort::slots);
+        auto& pool = *reinterpret_cast<PoolObject*>(object);
+        // A closer may have died before it came to what others keep.
+        if (pool_is_closed(pool)) free_all_kept(pool);
+        settle_pool(pool, done, Effort::slots);
     });
     return done;
 }

@@ -134,8 +134,13 @@ private:
             seen.truth = support::truth_of(pool, i);
             seen.meta = meta_of(pool, i);
             if constexpr (std::is_same_v<T, Resource>) seen.id = resource_of(pool, i).id;
+            const bool kept = word::is_kept(seen.truth);
             seen.of_the_dead =
-                word::names_owner(seen.truth) && lanes_.contains(word::owner(seen.truth));
+                (kept || word::names_owner(seen.truth)) && lanes_.contains(word::owner(seen.truth));
+            // A kept slot that is lent is a lease like any other.
+            if (kept && lagoon::detail::is_lent(support::object_of(pool), seen.truth)) {
+                seen.truth = word::held_by_keeper(seen.truth);
+            }
             into.push_back(seen);
         }
     }
@@ -197,6 +202,13 @@ private:
                     REQUIRE(word::state(now) ==
                             (too_many ? SlotState::quarantined : SlotState::empty));
                     break;
+                case SlotState::biased:
+                case SlotState::revoking:  // kept idle: as if it had been given back to all
+                    if (undisturbed_ && !pool.closed()) {
+                        REQUIRE(word::state(now) == SlotState::free);
+                        REQUIRE_FALSE(word::recovered(now));
+                    }
+                    break;
                 default: break;  // checking: whatever the check says
             }
         }
@@ -227,7 +239,8 @@ void require_hints(lagoon::Pool<T>& pool) {
     for (std::uint64_t i = 0; i < pool.capacity(); ++i) {
         INFO("the hint of slot " << i);
         switch (support::state_of(pool, i)) {
-            case SlotState::free: REQUIRE_FALSE(missing(lagoon::detail::Hint::free, i)); break;
+            case SlotState::free:
+            case SlotState::biased: REQUIRE_FALSE(missing(lagoon::detail::Hint::free, i)); break;
             case SlotState::empty:
                 if (i < body.virgin.load(std::memory_order_relaxed)) {
                     REQUIRE_FALSE(missing(lagoon::detail::Hint::empty, i));
@@ -246,8 +259,10 @@ void require_pool_at_rest(lagoon::Pool<T>& pool) {
         INFO("slot " << i << " of " << pool.capacity() << ": " << std::hex << truth);
         const bool empty = word::state(truth) == SlotState::empty;
         const bool apart = word::state(truth) == SlotState::quarantined;
+        const bool kept = word::state(truth) == SlotState::biased &&
+                          !lagoon::detail::is_lent(support::object_of(pool), truth);
         REQUIRE((empty || apart || !pool.closed()));
-        REQUIRE((empty || apart || word::state(truth) == SlotState::free));
+        REQUIRE((empty || apart || kept || word::state(truth) == SlotState::free));
         if (empty) REQUIRE(support::is_blank(pool, i));
     }
     require_hints(pool);

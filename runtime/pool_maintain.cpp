@@ -278,6 +278,17 @@ void each_dirty(PoolBody& body, Effort effort, Look&& look) {
 
 }  // namespace
 
+void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
+    // A hook that comes here again would go one deeper for each DIRTY slot.
+    bool& settling = cache_of(pool).settling;
+    if (std::exchange(settling, true)) return;
+    each_dirty(body_of(pool), effort, [&](std::uint64_t index, std::uint64_t word) {
+        if (!settle_slot(pool, index, word, done)) ++done.dirty_left;
+        return true;
+    });
+    settling = false;
+}
+
 bool can_settle(PoolObject& pool, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (cache_of(pool).settling) return false;

@@ -249,7 +249,8 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
     }
 }
 
-Taken pool_try_acquire(PoolObject& pool) noexcept {
+Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
+    if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
     if (PoolCache& last = *hot.last; last.pool() == &pool && !is_closed(*last.body)) {
         const Taken taken = recall_kept(*last.body, last);
         if (taken.word != 0) return taken;

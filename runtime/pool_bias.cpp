@@ -355,10 +355,9 @@ void pool_unkeep(PoolObject& pool) noexcept {
     if (front.word != 0 && own_claim(front) % 2 == 0) free_kept(pool, keeping, front);
 }
 
-Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept {
-    PoolCache& cache = *hot.last;
+bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {
     Keeping& keeping = cache.keeping;
-    if (settle_claim(front)) return {front.word, front.index};
+    if (settle_claim(front)) return true;
     const std::uint64_t odd = own_claim(front);
     end_claim(front, odd - 1);
     if (!keeping.busy) {
@@ -367,7 +366,7 @@ Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept {
         count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
         forget(keeping, front);
     }
-    return pool_try_acquire(pool);
+    return false;
 }
 
 }  // namespace lagoon::inline v1::detail

@@ -112,6 +112,9 @@ struct Seen {
 void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept;
 /// What this thread keeps, or gave back last: deeper ones are only tried when those above are gone.
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept;
+/// The claim word was made odd, and the slot was not as it was left: true when it is lent all the
+/// same, else the claim word is free.
+bool reclaim(PoolCache& cache, KeptSlot& front) noexcept;
 /// Claim words that stayed odd because somebody else gave the slot back. Not in a signal handler,
 /// which may have interrupted a claim.
 void settle_parked(PoolCache& cache) noexcept;

@@ -174,7 +174,7 @@ TEST_CASE("model: a release the long way sees that its bit was swept, without th
                 // Its bit stays set, as after a release on the fast path.
                 root.pool.add({0, 0});
                 auto& pool = PoolScene<130>::pool_of(root);
-                *taken = detail::pool_try_acquire(pool);
+                *taken = detail::pool_try_acquire(pool, nullptr);
                 detail::PoolBody& body = detail::body_of(pool);
                 detail::hints_of(body, detail::Hint::free).set(taken->index);
                 body.last_freed.store(0, std::memory_order_relaxed);

@@ -115,7 +115,6 @@ struct alignas(cache_line_bytes) PoolCache {
     std::uint32_t top;
     bool light_store;   // a release may be a plain store
     bool others_light;  // others' releases are plain stores
-    bool settling;      // this thread runs hooks here
     Keeping keeping;
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it
@@ -155,9 +154,8 @@ constexpr Taken not_taken(Outcome why) noexcept { return {0, static_cast<std::ui
 enum class Want : std::uint32_t { idle, idle_or_building };
 
 // Slow paths, in runtime/pool*.cpp.
-LAGOON_COLD Taken pool_try_acquire(PoolObject& pool) noexcept;
-/// The same, where `front`'s claim word was made odd and its slot was not as it was left.
-LAGOON_COLD Taken pool_try_reclaim(PoolObject& pool, KeptSlot& front) noexcept;
+/// `claimed`: its claim word was made odd and its slot was not as it was left; or null.
+LAGOON_COLD Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept;
 Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 /// All `count` slots or none.
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
@@ -167,11 +165,6 @@ LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epo
 LAGOON_COLD void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
 [[noreturn]] LAGOON_COLD void lease_is_foreign() noexcept;
 enum class Asked { by_user, by_destructor };
-LAGOON_ALWAYS_INLINE void pool_give_back_as(PoolObject& pool, Taken taken, std::uint64_t epoch,
-                                            Asked asked) noexcept {
-    if (asked == Asked::by_user) return pool_give_back_asked(pool, taken, epoch);
-    return pool_give_back(pool, taken, epoch);
-}
 /// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, something
 /// that is no user of the pool has changed the slot under its holder: it is counted.
 LAGOON_COLD bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
@@ -222,6 +215,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
 std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept;
 SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept;
 LAGOON_COLD SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept;
+[[nodiscard]] LAGOON_COLD std::uint64_t process_epoch() noexcept;
 
 /// A slot in hand, with all that a lease keeps.
 struct Held {
@@ -245,48 +239,49 @@ LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
 }
 
 /// The kept slot in front; or one compare-and-swap that predicts the word this thread left in its
-/// most recent slot.
+/// most recent slot. One call behind it: where this is too long, compilers do not inline its
+/// caller.
 LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
     PoolCache* cache = hot.last;
-    if (cache->pool() != &pool) [[unlikely]]
-        return pool_held(pool, pool_try_acquire(pool));
-    KeptSlot* front = cache->keeping.front;
-    if (Atomic<std::uint64_t>* claim = front->claim) {
-        // K0 relaxed load, no pair: this thread alone writes it.
-        const std::uint64_t before = claim->load(std::memory_order_relaxed);
-        if (before % 2 == 0) [[likely]] {
-            // K1 relaxed store, no pair: ordered before the next load by the thief's heavy fence.
-            claim->store(before + 1, std::memory_order_relaxed);
-            light_fence();
-            // Read behind the fence, or a signal handler's changes would be seen by half.
-            SlotHead* slot = front->slot;
-            // O1 acquire load <- O2, P2, P5, K4, K6.
-            const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
-            const std::uint64_t word = front->word;
-            if (truth == word) [[likely]]
-                return {slot, {word, front->index}, cache->epoch, before + 1};
-            return pool_held(pool, pool_try_reclaim(pool, *front));
-        }
-    } else {
-        const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
-        std::uint64_t expected = last.word;
-        const std::uint64_t mine = last.word + cache->claim;
-        SlotHead& slot = cache->slot(last.index);
-        // P1 acquire RMW <- P2, P5, K4, O2: the resource as its last holder left it.
-        // kept: by its generation the word is the one that this thread stored itself, so relaxed
-        // would do, which on x86 is the same instruction.
-        if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
-                                               std::memory_order_relaxed)) [[likely]] {
-            claim_fence();  // O15: a snapshot that sees what we write sees that it is ours
-            --cache->top;
-            // P3 relaxed load, no pair: this thread alone writes its stripe.
-            const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);
-            // P4 relaxed store, no pair: a statistic.
-            cache->acquired->store(before + 1, std::memory_order_relaxed);
-            return {&slot, {mine, last.index}, cache->epoch, 0};
+    KeptSlot* claimed = nullptr;
+    if (cache->pool() == &pool) [[likely]] {
+        KeptSlot* front = cache->keeping.front;
+        if (Atomic<std::uint64_t>* claim = front->claim) {
+            // K0 relaxed load, no pair: this thread alone writes it.
+            const std::uint64_t before = claim->load(std::memory_order_relaxed);
+            if (before % 2 == 0) [[likely]] {
+                // K1 relaxed store, no pair: ordered before the next load by the thief's fence.
+                claim->store(before + 1, std::memory_order_relaxed);
+                light_fence();
+                // Read behind the fence, or a signal handler's changes would be seen by half.
+                SlotHead* slot = front->slot;
+                // O1 acquire load <- O2, P2, P5, K4, K6.
+                const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
+                const std::uint64_t word = front->word;
+                if (truth == word) [[likely]]
+                    return {slot, {word, front->index}, cache->epoch, before + 1};
+                claimed = front;
+            }
+        } else {
+            const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
+            std::uint64_t expected = last.word;
+            const std::uint64_t mine = last.word + cache->claim;
+            SlotHead& slot = cache->slot(last.index);
+            // P1 acquire RMW <- P2, P5, K4, O2: the resource as its last holder left it.
+            // kept: by its generation the word is the one that this thread stored itself, so
+            // relaxed would do, which on x86 is the same instruction.
+            if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
+                                                   std::memory_order_relaxed)) [[likely]] {
+                --cache->top;
+                // P3 relaxed load, no pair: this thread alone writes its stripe.
+                const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);
+                // P4 relaxed store, no pair: a statistic.
+                cache->acquired->store(before + 1, std::memory_order_relaxed);
+                return {&slot, {mine, last.index}, cache->epoch, 0};
+            }
         }
     }
-    return pool_held(pool, pool_try_acquire(pool));
+    return pool_held(pool, pool_try_acquire(pool, claimed));
 }
 
 /// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
@@ -296,50 +291,51 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
                                               Asked asked) noexcept {
     const Taken taken = held.taken;
     PoolCache* cache = hot.last;
-    if (cache->pool() != &pool) [[unlikely]]
-        return pool_give_back_as(pool, taken, held.epoch, asked);
     const KeptSlot* front = cache->keeping.front;
     if (held.claimed != 0) [[likely]] {
         // K0 relaxed load, no pair: this thread alone writes it. A claim word never comes to a
         // number again at which its slot was lent, so this is our lease and no other process's.
-        if (front->slot != held.slot ||
-            front->claim->load(std::memory_order_relaxed) != held.claimed)
-            return pool_give_back_as(pool, taken, held.epoch, asked);
-        // K2 release store -> K3.
-        front->claim->store(held.claimed + 1, std::memory_order_release);
-        light_fence();
+        if (cache->pool() == &pool && front->slot == held.slot &&
+            front->claim->load(std::memory_order_relaxed) == held.claimed) [[likely]] {
+            // K2 release store -> K3.
+            front->claim->store(held.claimed + 1, std::memory_order_release);
+            light_fence();
+            // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a
+            // second look.
+            if (cache->demand->load(std::memory_order_seq_cst) != 0) [[unlikely]]
+                pool_unkeep(pool);
+            return;
+        }
+    } else if (cache->pool() == &pool && front->claim == nullptr && cache->epoch == held.epoch &&
+               (taken.word & word::owner_mask) == cache->owner_bits) [[likely]] {
+        Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
+        const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
+        if (cache->light_store) [[likely]] {
+            // P2 release store -> P1, O1, O2.
+            truth.store(left, std::memory_order_release);
+            light_fence();
+        } else {
+            // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
+            // kept: nobody else writes a HELD word, so a seq_cst store would do; the exchange costs
+            // the same and hands the word back for the check.
+            const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
+            if (before != taken.word) [[unlikely]]
+                (void)pool_is_held(pool, taken, before);
+        }
+        cache->ring[++cache->top % remembered_slots] = {left, taken.index};
+        // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
+        // look at the truth. seq_cst orders it behind P5; behind P2 the fence does.
+        const std::uint64_t hints =
+            cache->free_hints[taken.index / 64].load(std::memory_order_seq_cst);
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
         // look.
-        if (cache->demand->load(std::memory_order_seq_cst) != 0) [[unlikely]]
-            pool_unkeep(pool);
+        const std::uint64_t demand = cache->demand->load(std::memory_order_seq_cst);
+        if (demand != 0 || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]]
+            pool_release_slow(pool, taken.index);
         return;
     }
-    if (front->claim != nullptr || cache->epoch != held.epoch ||
-        (taken.word & word::owner_mask) != cache->owner_bits) [[unlikely]]
-        return pool_give_back_as(pool, taken, held.epoch, asked);
-    Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
-    const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
-    if (cache->light_store) [[likely]] {
-        // P2 release store -> P1, O1, O2.
-        truth.store(left, std::memory_order_release);
-        light_fence();
-    } else {
-        // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
-        // kept: nobody else writes a HELD word, so a seq_cst store would do; the exchange costs the
-        // same and hands the word back for the check.
-        const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
-        if (before != taken.word) [[unlikely]]
-            (void)pool_is_held(pool, taken, before);
-    }
-    cache->ring[++cache->top % remembered_slots] = {left, taken.index};
-    // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
-    // look at the truth. seq_cst orders it behind P5; behind P2 the fence does.
-    const std::uint64_t hints = cache->free_hints[taken.index / 64].load(std::memory_order_seq_cst);
-    // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
-    const std::uint64_t demand = cache->demand->load(std::memory_order_seq_cst);
-    if (demand != 0 || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]] {
-        pool_release_slow(pool, taken.index);
-    }
+    if (asked == Asked::by_user) return pool_give_back_asked(pool, taken, held.epoch);
+    return pool_give_back(pool, taken, held.epoch);
 }
 
 }  // namespace lagoon::inline v1::detail

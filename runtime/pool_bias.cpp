@@ -224,6 +224,7 @@ void make_room(PoolObject& pool, PoolCache& cache) noexcept {
 /// May the slot of this HELD word be kept? Finds a claim word for it.
 bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
+    if (!may_be_kept(*keeping.front)) return false;
     if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
     // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word.
     if (cache.demand->load(std::memory_order_seq_cst) != 0) return false;
@@ -271,12 +272,7 @@ void keep(PoolCache& cache, Taken taken) noexcept {
     // K6 release store -> O1, O2.
     kept.slot->truth.store(kept.word, std::memory_order_release);
     light_fence();
-    KeptSlot& front = *keeping.front;
-    if (front.word != 0 && own_claim(front) % 2 != 0) {
-        push(cache, kept);
-        return;
-    }
-    if (front.word != 0) push(cache, front);
+    if (keeping.front->word != 0) push(cache, *keeping.front);
     keeping.front = &kept;
 }
 

@@ -262,8 +262,9 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
                     return {slot, {word, front->index}, cache->epoch, before + 1};
                 claimed = front;
             }
-        } else {
-            const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
+        }
+        const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
+        if (claimed == nullptr && word::state(last.word) == SlotState::free) [[likely]] {
             std::uint64_t expected = last.word;
             const std::uint64_t mine = last.word + cache->claim;
             SlotHead& slot = cache->slot(last.index);
@@ -282,6 +283,14 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
         }
     }
     return pool_held(pool, pool_try_acquire(pool, claimed));
+}
+
+/// A slot that comes back while the one in front is lent is not kept: to take it again by the word
+/// it was left with is quicker than to find it among the kept ones.
+LAGOON_ALWAYS_INLINE bool may_be_kept(const KeptSlot& front) noexcept {
+    // K0 relaxed load, no pair: this thread alone writes it.
+    return front.claim != nullptr &&
+           (front.word == 0 || front.claim->load(std::memory_order_relaxed) % 2 == 0);
 }
 
 /// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
@@ -306,7 +315,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
                 pool_unkeep(pool);
             return;
         }
-    } else if (cache->pool() == &pool && front->claim == nullptr && cache->epoch == held.epoch &&
+    } else if (cache->pool() == &pool && !may_be_kept(*front) && cache->epoch == held.epoch &&
                (taken.word & word::owner_mask) == cache->owner_bits) [[likely]] {
         Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
         const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;

@@ -115,6 +115,7 @@ struct alignas(cache_line_bytes) PoolCache {
     std::uint32_t top;
     bool light_store;   // a release may be a plain store
     bool others_light;  // others' releases are plain stores
+    bool settling;      // this thread runs hooks here
     Keeping keeping;
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it
@@ -215,7 +216,6 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
 std::uint64_t pool_fill(const PoolObject& pool, std::uint64_t index) noexcept;
 SlotHead& pool_slot(const PoolObject& pool, std::uint64_t index) noexcept;
 LAGOON_COLD SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) noexcept;
-[[nodiscard]] LAGOON_COLD std::uint64_t process_epoch() noexcept;
 
 /// A slot in hand, with all that a lease keeps.
 struct Held {
@@ -258,8 +258,10 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
                 // O1 acquire load <- O2, P2, P5, K4, K6.
                 const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
                 const std::uint64_t word = front->word;
-                if (truth == word) [[likely]]
+                if (truth == word) [[likely]] {
+                    claim_fence();  // O15: as below
                     return {slot, {word, front->index}, cache->epoch, before + 1};
+                }
                 claimed = front;
             }
         }
@@ -273,6 +275,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
             // relaxed would do, which on x86 is the same instruction.
             if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
                                                    std::memory_order_relaxed)) [[likely]] {
+                claim_fence();  // O15: a snapshot that sees what we write sees that it is ours
                 --cache->top;
                 // P3 relaxed load, no pair: this thread alone writes its stripe.
                 const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);

@@ -142,10 +142,28 @@ void write_header(ArenaHeader& header, const Request& request, const Plan& plan,
     copy_text(header.name.data(), header.name.size(), request.name);
 }
 
+/// Behind the user's own code: a child that was forked in it is not the creator.
+void require_own(std::uint64_t epoch) noexcept {
+    if (epoch != process_epoch()) [[unlikely]] {
+        contract_failure(
+            "a struct's constructor or on_create returns in a child that was forked in it: the "
+            "arena is still the parent's; end the child there, by exec or _exit");
+    }
+}
+
+/// A child that was forked in the user's own code leaves what it has joined itself, and its copies
+/// of the mapping and the descriptor; the membership that it finds here is its parent's.
+void abandon_locked(Attachment& attachment) noexcept {
+    const ProcessLock lock;
+    abandon(attachment);
+}
+
 /// The arena, complete and attached, but without a name.
 Attachment& build(const Request& request) {
+    const std::uint64_t epoch = process_epoch();
     Construction scratch{request.root, lanes_of(request.options)};
     scratch.run(request.what);
+    require_own(epoch);
     const Plan plan = make_plan(request, scratch);
     os::Fd fd = make_unnamed_file(request, plan.total);
     void* at = ::mmap(nullptr, plan.total, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
@@ -172,6 +190,7 @@ Attachment& build(const Request& request) {
         Construction real{request.root,     plan.lanes,          base,
                           plan.root_offset, plan.storage_offset, plan.storage_bytes};
         real.run(request.what);
+        require_own(epoch);
         const auto& ours = real.directory();
         try {
             require_same_directory(request.name, ours.data(), ours.size(),
@@ -192,9 +211,9 @@ Attachment& build(const Request& request) {
                   reinterpret_cast<DirectoryEntry*>(base + plan.directory_offset));
         header.checksum = checksum_of(header, ours.data());
         if (request.root.on_create) request.root.on_create(attachment->root());
+        require_own(epoch);
     } catch (...) {
-        const ProcessLock lock;
-        abandon(*attachment);
+        abandon_locked(*attachment);
         throw;
     }
     return *attachment;
@@ -260,8 +279,7 @@ Attachment* create_arena(const Request& request) {
         }
         throw_taken(request);
     } catch (...) {
-        const ProcessLock lock;
-        abandon(attachment);
+        abandon_locked(attachment);
         throw;
     }
 }

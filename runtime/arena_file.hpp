@@ -42,12 +42,23 @@ private:
         [[nodiscard]] int get() const noexcept { return number_; }
 
     private:
+        friend void close_gates_of_parent() noexcept;
+
         int number_ = -1;
+        os::FileId file_;
+        Listed* next_ = nullptr;
     };
+    friend void close_gates_of_parent() noexcept;
+    friend void forget_gates_of_parent() noexcept;
+    static Listed* open_;  // under the process lock, which a fork takes, too
+
     Listed description_;
 };
 /// In a forked child, before anything else runs there: the parent's gates are not its own.
 void close_gates_of_parent() noexcept;
+/// In a child that was made past glibc's handlers, before it opens a gate: the numbers of its
+/// parent's gates may come to be others' there.
+void forget_gates_of_parent() noexcept;
 
 /// Opens the file without following links and without creating. An invalid Fd when there is none;
 /// throws not_permitted, not_an_arena.

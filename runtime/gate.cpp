@@ -2,13 +2,12 @@
 //
 // The gate hangs on an open file description of its own, which every fork copies. So the
 // descriptors of all gates of this process are listed, and a forked child closes them first of all:
-// it would hold a gate that its parent died with. A copy that was made past glibc's handlers keeps
-// them until it executes or ends.
+// it would hold a gate that its parent died with. The list runs through the gates themselves. A
+// copy that was made past glibc's handlers keeps them until it executes or ends.
 #include <unistd.h>
 
 #include <algorithm>
 #include <thread>
-#include <vector>
 
 #include <lagoon/error.hpp>
 
@@ -21,38 +20,42 @@ namespace {
 
 constexpr std::chrono::seconds gate_patience{10};
 
-/// Under the process lock, which a fork takes, too. Never destroyed: threads outlive static
-/// objects.
-constinit std::vector<int>* open_gates = nullptr;
-
 [[noreturn]] void fail(Errc code, const std::string& text, int error = 0) {
     throw Error{code, error != 0 ? text + ": " + os::error_text(error) : text, error};
 }
 
 }  // namespace
 
+constinit Gate::Listed* Gate::open_ = nullptr;
+
+// The host may have closed a number and given it to something else.
 void close_gates_of_parent() noexcept {
-    if (open_gates == nullptr) return;
-    for (const int fd : *open_gates) ::close(fd);
-    open_gates->clear();
+    for (const Gate::Listed* gate = Gate::open_; gate != nullptr; gate = gate->next_) {
+        if (os::file_of(gate->number_) == gate->file_) ::close(gate->number_);
+    }
+    Gate::open_ = nullptr;
 }
+
+void forget_gates_of_parent() noexcept { Gate::open_ = nullptr; }
 
 // Open and listed in one: no fork comes in between.
 Gate::Listed::Listed(int fd, const std::string& what) {
     prepare_process();
     const ProcessLock lock;
-    if (open_gates == nullptr) open_gates = new std::vector<int>;
-    open_gates->reserve(open_gates->size() + 1);
     number_ = os::reopen(fd, what).release();
-    open_gates->push_back(number_);
+    file_ = os::file_of(number_);
+    next_ = open_;
+    open_ = this;
 }
 
 // Unlocked at once, whoever else has the description.
 Gate::Listed::~Listed() {
     const ProcessLock lock;
-    const auto at = std::find(open_gates->begin(), open_gates->end(), number_);
-    if (at == open_gates->end()) return;  // in a forked child, which has closed it
-    open_gates->erase(at);
+    Listed** at = &open_;
+    while (*at != nullptr && *at != this) at = &(*at)->next_;
+    if (*at == nullptr) return;  // in a forked child, which has closed it
+    *at = next_;
+    if (os::file_of(number_) != file_) return;
     os::unlock_byte(number_, gate_byte);
     ::close(number_);
 }

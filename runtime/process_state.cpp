@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <memory>
 #include <utility>
 
 #include <lagoon/detail/lane.hpp>
@@ -37,13 +38,14 @@ struct Ordinary {
     std::byte* end = nullptr;
     std::uint64_t epochs = 0;
 };
-constinit Ordinary ordinary;
+// Null until a first use has made it, whole. A child that was forked before has no word of its
+// parent's first use and makes one of its own. Never destroyed.
+constinit Atomic<Ordinary*> published{nullptr};
+// Behind the registration: a child that was forked in between registers once more.
+constinit Atomic<bool> has_handlers{false};
 constinit const Atomic<std::uint64_t> no_epoch{0};
-// 0, then the process ID while one thread sets up, `set_up` afterwards. A child that was forked in
-// between finds its parent's number there, and that thread is not in the child.
-constinit Atomic<std::uint32_t> started{0};
-constexpr std::uint32_t set_up = ~std::uint32_t{0};
-constinit bool has_handlers = false;
+// What this thread's fork has locked: with handlers that are registered twice it locks once.
+constinit thread_local Atomic<std::uint32_t>* locked_by_fork = nullptr;
 
 std::byte* map_wiped(std::size_t bytes) {
     void* memory =
@@ -80,55 +82,75 @@ void unlock_mutex(Atomic<std::uint32_t>& mutex) noexcept {
     if (mutex.exchange(0, std::memory_order_release) == 2) os::futex_wake(mutex, 1);
 }
 
-// glibc's fork takes the mutex first, so that the child finds whole structures; the child's own
-// mutex is wiped free. fork calls that skip these handlers are noticed by the epoch all the same.
-void before_fork() noexcept { lock_mutex(ordinary.control->mutex); }
-void after_fork_in_parent() noexcept { unlock_mutex(ordinary.control->mutex); }
-void after_fork_in_child() noexcept { close_gates_of_parent(); }
-
-/// By one thread alone.
-void prepare_memory() {
-    std::byte* region = map_wiped(region_bytes);
-    ordinary.control = reinterpret_cast<Control*>(region);
-    epoch_of_process = &ordinary.control->epoch;
-    ordinary.next = region + round_up(sizeof(Control), granule);
-    ordinary.end = region + region_bytes;
-    // Noted first: a child that sets up anew must not have them twice, each taking the mutex.
-    if (std::exchange(has_handlers, true)) return;
-    ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
+Ordinary* find_ordinary() noexcept {
+    // M4 acquire load <- M5.
+    return published.load(std::memory_order_acquire);
 }
 
-Control& control() {
-    // M4 acquire load <- M5.
-    for (std::uint32_t by = started.load(std::memory_order_acquire); by != set_up;) {
-        const std::uint32_t own = os::process_id();
-        // M6 acquire RMW <- M7: the thread that sets up ends the loop, or its failure does.
-        if (by != own && started.compare_exchange_strong(by, own, std::memory_order_acquire,
-                                                         std::memory_order_acquire)) {
-            try {
-                prepare_memory();
-            } catch (...) {
-                // M7 release store -> M6.
-                started.store(0, std::memory_order_release);
-                throw;
-            }
-            // M5 release store -> M4.
-            started.store(set_up, std::memory_order_release);
-        }
-        cpu_relax();
-        // M4 acquire load <- M5.
-        by = started.load(std::memory_order_acquire);
+// glibc's fork takes the mutex first, so that the child finds whole structures; the child's own
+// mutex is wiped free. fork calls that skip these handlers are noticed by the epoch all the same.
+void before_fork() noexcept {
+    Ordinary* ordinary = find_ordinary();
+    if (ordinary == nullptr || locked_by_fork != nullptr) return;
+    lock_mutex(ordinary->control->mutex);
+    locked_by_fork = &ordinary->control->mutex;
+}
+void after_fork_in_parent() noexcept {
+    if (locked_by_fork != nullptr) unlock_mutex(*std::exchange(locked_by_fork, nullptr));
+}
+void after_fork_in_child() noexcept {
+    locked_by_fork = nullptr;
+    close_gates_of_parent();
+}
+
+void register_handlers() {
+    // M6 acquire load <- M7.
+    if (has_handlers.load(std::memory_order_acquire)) return;
+    if (const int error =
+            ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
+        error != 0) {
+        throw Error{Errc::system, "no memory for what is to be done when the process forks", error};
     }
-    return *ordinary.control;
+    // M7 release store -> M6.
+    has_handlers.store(true, std::memory_order_release);
+}
+
+/// Threads may do so at one time: one's memory stays, and nobody waits for another, who might not
+/// be in this process any more.
+Ordinary& make_ordinary() {
+    register_handlers();
+    auto fresh = std::make_unique<Ordinary>();
+    std::byte* region = map_wiped(region_bytes);
+    fresh->control = reinterpret_cast<Control*>(region);
+    fresh->next = region + round_up(sizeof(Control), granule);
+    fresh->end = region + region_bytes;
+    Ordinary* found = nullptr;
+    // M5 acq_rel RMW <- M5 -> M4, M5.
+    if (published.compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel,
+                                          std::memory_order_acquire)) {
+        return *fresh.release();
+    }
+    ::munmap(region, region_bytes);
+    return *found;
+}
+
+Ordinary& ordinary() {
+    Ordinary* found = find_ordinary();
+    return found != nullptr ? *found : make_ordinary();
 }
 
 /// First call in this process, or in a child that was forked from it.
-void begin_epoch(Control& wiped) noexcept {
+void begin_epoch(Ordinary& ordinary) noexcept {
+    Control& wiped = *ordinary.control;
     lock_mutex(wiped.mutex);
     // M8 relaxed load, no pair: written under the mutex that we hold.
     if (wiped.epoch.load(std::memory_order_relaxed) == 0) {
+        if (epoch_of_process != &wiped.epoch) epoch_of_process = &wiped.epoch;
         const std::uint64_t epoch = ++ordinary.epochs;
-        if (epoch > 1) make_attachments_foreign();
+        if (epoch > 1) {
+            forget_gates_of_parent();
+            make_attachments_foreign();
+        }
         // M9 release store -> M10: the attachments are marked before anybody goes on.
         wiped.epoch.store(epoch, std::memory_order_release);
     }
@@ -139,20 +161,24 @@ void begin_epoch(Control& wiped) noexcept {
 
 constinit const Atomic<std::uint64_t>* epoch_of_process = &no_epoch;
 
-ProcessLock::ProcessLock() noexcept { lock_mutex(control().mutex); }
-ProcessLock::~ProcessLock() { unlock_mutex(ordinary.control->mutex); }
+ProcessLock::ProcessLock() noexcept {
+    (void)process_epoch();
+    lock_mutex(ordinary().control->mutex);
+}
+ProcessLock::~ProcessLock() { unlock_mutex(ordinary().control->mutex); }
 
 void prepare_process() {
-    (void)control();
+    (void)ordinary();
     (void)process_epoch();
 }
 
 std::uint64_t process_epoch() noexcept {
-    Control& wiped = control();
+    Ordinary& own = ordinary();
+    const Control& wiped = *own.control;
     // M10 acquire load <- M9.
     std::uint64_t epoch = wiped.epoch.load(std::memory_order_acquire);
     if (epoch == 0) [[unlikely]] {
-        begin_epoch(wiped);
+        begin_epoch(own);
         // M10 acquire load <- M9.
         epoch = wiped.epoch.load(std::memory_order_acquire);
     }
@@ -160,28 +186,29 @@ std::uint64_t process_epoch() noexcept {
 }
 
 void* wiped_allocate(std::size_t bytes) {
+    Ordinary& own = ordinary();
     const std::size_t size = round_up(bytes, granule);
     const std::size_t size_class = size / granule;
-    void*& list = ordinary.control->free_lists.at(size_class);
+    void*& list = own.control->free_lists.at(size_class);
     if (list != nullptr) {
         void* memory = list;
         list = *static_cast<void**>(memory);
         *static_cast<void**>(memory) = nullptr;
         return memory;
     }
-    if (static_cast<std::size_t>(ordinary.end - ordinary.next) < size) {
-        ordinary.next = map_wiped(region_bytes);
-        ordinary.end = ordinary.next + region_bytes;
+    if (static_cast<std::size_t>(own.end - own.next) < size) {
+        own.next = map_wiped(region_bytes);
+        own.end = own.next + region_bytes;
     }
-    void* memory = ordinary.next;
-    ordinary.next += size;
+    void* memory = own.next;
+    own.next += size;
     return memory;
 }
 
 void wiped_free(void* memory, std::size_t bytes) noexcept {
     const std::size_t size = round_up(bytes, granule);
     std::fill_n(static_cast<std::byte*>(memory), size, std::byte{0});
-    void*& list = ordinary.control->free_lists[size / granule];
+    void*& list = ordinary().control->free_lists[size / granule];
     *static_cast<void**>(memory) = list;
     list = memory;
 }

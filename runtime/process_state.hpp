@@ -10,6 +10,8 @@
 namespace lagoon::inline v1::detail {
 
 /// A mutex of this process, for set-up and slow paths. Not recursive; free in a forked child.
+/// Begins the epoch: whoever holds it in a forked child finds nothing that looks like its own and
+/// is the parent's.
 class ProcessLock {
 public:
     ProcessLock() noexcept;

@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "support/pools.hpp"
@@ -229,6 +230,63 @@ TEST_CASE("fork: a child forked in a hook leaves the slot to its parent", "[fork
     REQUIRE(runs == 1);
     REQUIRE(before == after);
     REQUIRE(desk->pool.stats().damaged == 0);
+}
+
+namespace {
+
+enum class Place { scratch_constructor, constructor, on_create };
+
+/// Where the struct below forks, and what its child does then.
+struct Inside {
+    Fork* fork = nullptr;
+    Place place{};
+    bool throws = false;
+    int constructed = 0;
+};
+Inside inside;
+
+struct ForkingDesk {
+    lagoon::Pool<int> pool{"pool", {.capacity = 2}};
+
+    ForkingDesk() {
+        const Place run =
+            inside.constructed++ == 0 ? Place::scratch_constructor : Place::constructor;
+        if (inside.fork != nullptr && inside.place == run) copy();
+    }
+    void on_create() {
+        if (!pool.add(7)) throw std::logic_error{"no place"};
+        if (inside.fork != nullptr && inside.place == Place::on_create) copy();
+    }
+
+private:
+    static void copy() {
+        if (std::exchange(inside.fork, nullptr)->here() && inside.throws) {
+            throw std::runtime_error{"in the child"};
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("fork: a child forked while an arena is made leaves it to its parent", "[fork]") {
+    Fork fork{each_way()};
+    inside = {&fork, GENERATE(Place::scratch_constructor, Place::constructor, Place::on_create),
+              GENERATE(false, true)};
+    const bool throws = inside.throws;
+    const auto name = unique_name("fork-calls");
+    Arena<ForkingDesk> desk;
+    call_with(fork, [&] { desk = Arena<ForkingDesk>::create(name); });
+    REQUIRE(fork.ended() == exited(throws ? unwound : broken_contract));
+    const auto lease = desk->pool.try_acquire();
+    REQUIRE(lease);
+    // The parent is a living member, and its lease is nobody's to take back.
+    REQUIRE(support::in_child([&] {
+                const auto other = Arena<ForkingDesk>::open(name);
+                if (other.reap() != lagoon::Reaped{}) return 1;
+                if (other->pool.try_acquire()) return 2;
+                return lagoon::ArenaView::open(name).processes().size() == 2 ? 0 : 3;
+            }) == exited(0));
+    REQUIRE(desk->pool.leased() == 1);
 }
 
 TEST_CASE("fork: a child forked in a change of a wide value leaves it to its parent", "[fork]") {

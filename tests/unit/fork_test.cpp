@@ -491,6 +491,40 @@ TEST_CASE("fork: a gate is free when its holder is killed, though another thread
     REQUIRE(after == lagoon::os::Answer::no);
 }
 
+TEST_CASE("fork: a gate's number that came to be another file's stays open", "[fork][process]") {
+    const auto name = unique_name("fork");
+    const auto desk = Arena<Desk>::create(name);
+    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
+    const lagoon::os::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    const int number = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);  // the gate gets it
+    ::close(number);
+    std::optional<lagoon::detail::Gate> gate{std::in_place, fd.get(), lagoon::os::LockKind::shared,
+                                             name};
+    REQUIRE(lagoon::os::file_of(number) == lagoon::os::file_of(fd.get()));
+    const auto is_open = [&] { return ::fcntl(number, F_GETFD) >= 0; };
+    SECTION("by the host of the parent") {
+        REQUIRE(::dup2(null.get(), number) == number);
+        REQUIRE(in_copy(Way::fork, [&] { return is_open() ? 0 : 1; }) == exited(0));
+        gate.reset();
+        REQUIRE(is_open());
+        ::close(number);
+    }
+    SECTION("by that of the child") {
+        const auto way = each_way();
+        REQUIRE(in_copy(way, [&] {
+                    // The same file: only who opened it is another.
+                    if (is_open() != (way != Way::fork)) return 1;
+                    if (::dup2(fd.get(), number) != number) return 2;
+                    desk->hits.add(1);
+                    if (in_copy(Way::fork, [&] { return is_open() ? 0 : 1; }) != exited(0)) {
+                        return 3;
+                    }
+                    gate.reset();
+                    return is_open() ? 0 : 4;
+                }) == exited(0));
+    }
+}
+
 TEST_CASE("fork: a child's first call waits for a gate that is held, and does not give up",
           "[fork][process]") {
     const auto name = unique_name("fork");
@@ -531,8 +565,10 @@ TEST_CASE("fork: a child forked during another thread's first use can use the li
           "[fork][process]") {
     const auto program =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "lagoon_unit_first_use";
+    const char* const place = GENERATE("memory", "before", "after");
+    INFO(place);
     REQUIRE(in_child([&] {
-                ::execl(program.c_str(), program.c_str(), nullptr);
+                ::execl(program.c_str(), program.c_str(), place, nullptr);
                 return 98;
             }) == exited(0));
 }

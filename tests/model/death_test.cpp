@@ -299,7 +299,7 @@ TEST_CASE("model: a bit restored for a dead one is not swept by an older look at
             die();
         },
         [taken](PoolRoot<1>& root) {
-            *taken = detail::pool_try_acquire(PoolScene<1>::pool_of(root));
+            *taken = detail::pool_try_acquire(PoolScene<1>::pool_of(root), nullptr);
         });
     scene.thread("b", 1, repair_then).thread("c", 2, settle);
     scene.check([settle](PoolRoot<1>& root) {

@@ -205,7 +205,7 @@ TEST_CASE("model: a bit that a dead one owed is set again, though it was swept b
                 // Its bit stays set, as after a release on the fast path.
                 root.pool.add({0, 0});
                 auto& pool = PoolScene<66>::pool_of(root);
-                *taken = detail::pool_try_acquire(pool);
+                *taken = detail::pool_try_acquire(pool, nullptr);
                 detail::PoolBody& body = detail::body_of(pool);
                 detail::hints_of(body, detail::Hint::free).set(taken->index);
                 body.last_freed.store(0, std::memory_order_relaxed);

@@ -84,7 +84,7 @@ TEST_CASE("model: a release the long way is not missed by who goes to sleep") {
             [taken](PoolRoot<1>& root) {
                 // The slot's bit stays set, as after a release on the fast path.
                 auto& pool = PoolScene<1>::pool_of(root);
-                *taken = detail::pool_try_acquire(pool);
+                *taken = detail::pool_try_acquire(pool, nullptr);
                 detail::PoolBody& body = detail::body_of(pool);
                 detail::hints_of(body, detail::Hint::free).set(taken->index);
                 body.last_freed.store(0, std::memory_order_relaxed);

@@ -170,6 +170,26 @@ TEST_CASE("model: a thief's death leaves the slot to its keeper") {
     look_everywhere(other.program(), 1, 1);
 }
 
+TEST_CASE("model: a dead thief's question does not cost the keeper its lease") {
+    auto scene = PoolScene<1>("bias.death.thief.lent", biased).idle(1);
+    scene.keeper("a", 0, borrow_once<1>).borrower("b", 1);
+    scene.thread("c", 2, [](PoolRoot<1>& root) {
+        await([] { return is_buried(1) || is_finished(1); });
+        reap(root);
+        borrow_once(root);
+    });
+    scene.mortal({1});
+    look(scene.program(), Under::coherent, 2, 1);
+    look(scene.program(), Under::chance, 2, 1);
+}
+
+TEST_CASE("model: a release that meets a thief's question serves who waits") {
+    auto scene = PoolScene<1>("bias.wait.thief", biased).idle(1);
+    scene.keeper("a", 0, borrow_once<1>).borrower("b", 1).waiter("c", 2);
+    look(scene.program(), Under::coherent, 3);
+    look(scene.program(), Under::chance, 3);
+}
+
 TEST_CASE("model: keeper and thief die") {
     auto scene = PoolScene<1>("bias.death.both", biased).idle(1);
     scene.keeper("a", 0, borrow_once<1>).borrower("b", 1).waiter("c", 2).mortal({0, 1});

@@ -1,7 +1,8 @@
 // pool.hpp: resources that many processes take, use and give back: a lock-free free-list.
 //
 //   Shape      one cache line in the struct; per slot 16 bytes, its value, and up to 64 bytes in
-//              all beside the value rounded to the cache line (dense: 16); 3.05 bits of hints
+//              all beside the value rounded to the cache line (dense: 16); 3.05 bits of hints; a
+//              cache line per lane
 //   Unit       slots; the capacity is fixed when the arena is created
 //   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing (but for a
 //              thread's first call, which takes a lane under the process's mutex); giving back
@@ -60,7 +61,8 @@ public:
     Pool& operator=(const Pool&) = delete;
 
     /// An idle resource, or an empty lease at once. Makes no system call, but for the first call of
-    /// a thread, which takes a lane, and of a forked child, which attaches.
+    /// a thread, which takes a lane, and of a forked child, which attaches; and in a biased arena
+    /// where all that is idle is kept by other threads: a membarrier, which does not wait.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> try_acquire() noexcept {
         return Lease<T>{*this, detail::pool_try_fast(*this)};
     }

@@ -157,13 +157,11 @@ private:
     bool clear_above(std::uint32_t l, std::uint64_t below, std::uint64_t left) noexcept {
         if (left != 0) return false;
         const std::uint64_t bit = std::uint64_t{1} << (below % 64);
-        // T4 seq_cst RMW, no pair: ordered with T1 and T3.
-        // kept: acq_rel would do: it takes over what the setter of this bit set below. That T3 does
-        // not miss who set a later bit there matters only until the setter of the first is done.
+        // T4 seq_cst RMW, no pair: ordered with T1 and T3; takes over what the setter of this bit
+        // set below.
         const std::uint64_t before =
             level_[l][below / 64].fetch_and(~bit, std::memory_order_seq_cst);
-        // T3 seq_cst load, no pair: ordered with T1. kept: T4 has brought along what has to be
-        // seen here.
+        // T3 seq_cst load, no pair: ordered with T1.
         if (level_[l - 1][below].load(std::memory_order_seq_cst) != 0) {
             // T1 seq_cst RMW, no pair: ordered with T2 and T4.
             // kept: its order, for the setter of the first bit below sets this one, too, and it is

@@ -43,7 +43,8 @@ public:
         // J3 seq_cst RMW, no pair: ordered with D3; before the next one can set it. kept: who waits
         // is woken behind it.
         body_.demand.fetch_and(~demand_bulk, std::memory_order_seq_cst);
-        // J1 seq_cst RMW -> J2, J4: the next one sees what we gave back; ordered before D5.
+        // J1 seq_cst RMW -> J2, J4: the next one sees what we gave back; ordered before D5. kept:
+        // nobody else changes it while we live, so a seq_cst store would do.
         body_.bulk.compare_exchange_strong(mine, 0, std::memory_order_seq_cst,
                                            std::memory_order_relaxed);
         // Whoever waits for this right has marked its wait before it asked for it.
@@ -53,7 +54,9 @@ public:
     bool try_take() noexcept {
         if (held_) return true;
         std::uint64_t other = 0;
-        // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6.
+        // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6. kept: two at
+        // once would still give back what is too little, and what was given back is in the slots'
+        // words.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_seq_cst);
         if (held_) return true;
@@ -61,9 +64,7 @@ public:
         if (lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == other) {
             return false;
         }
-        // J2 seq_cst RMW <- J1 -> J4: from a lane that is nobody's any more. kept: two at once
-        // would still give back what is too little; J2 above has taken over what came with the
-        // token.
+        // J2 seq_cst RMW <- J1 -> J4: from a lane that is nobody's any more. kept: as above.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_relaxed);
         return held_;

@@ -51,7 +51,8 @@ bool undo_nobodys(ValueCore& core, const LaneView& lane, std::uint64_t found) no
         return false;
     }
     // V1 seq_cst RMW -> V1, V2: the lane was looked at after the claim was read, and the claim has
-    // been there all the time if it is there still.
+    // been there all the time if it is there still. kept: its order, for nobody has written under
+    // this claim.
     (void)core.selector.compare_exchange_strong(
         found, selector::abandon(found), std::memory_order_seq_cst, std::memory_order_relaxed);
     return true;

@@ -122,7 +122,9 @@ Woken Sleeper::sleep(std::uint32_t seen) {
 }
 
 void wake(Atomic<std::uint32_t>& event, int sleepers) noexcept {
-    // E1 release RMW -> E2, W5, D2, V5: what changed is seen by who looks again.
+    // E1 release RMW -> E2, W5, D2, V5: what changed is seen by who looks again. kept: who drains a
+    // pool has nothing else that orders its look at the slots, and the suite's scenes of that are
+    // cut before they show it; all others have marked their wait in between.
     event.fetch_add(1, std::memory_order_release);
     os::futex_wake(event, sleepers);
 }

@@ -188,6 +188,19 @@ TEST_CASE("model: independent readers may disagree unless all is seq_cst") {
     CHECK(run(program("iriw.x86", release, acquire), buffers).exhausted);
 }
 
+TEST_CASE("model: who lags reads an old store again, and the bound counts it once") {
+    const auto program = small_program<Two>(
+        "lag", {[](Two& s) { s.x.store(1, relaxed); },
+                [](Two& s) {
+                    await([] { return is_finished(0); });
+                    const auto sum = s.x.load(relaxed) + s.x.load(relaxed) + s.x.load(relaxed);
+                    require(sum != 0, "three old values");
+                }});
+    CHECK(run(program, {.preemptions = 4, .stale = 1}).exhausted);
+    CHECK(run(program, {.preemptions = 4, .stale = 2}).exhausted);
+    CHECK(explore(program, {.preemptions = 4, .stale = 1, .lag = true}).failed);
+}
+
 TEST_CASE("model: one location's stores are seen in one order") {
     const auto program =
         small_program<Two>("coherence", {[](Two& s) {

@@ -250,6 +250,29 @@ TEST_CASE("model: who drains a closed pool waits for what is lent") {
     }
 }
 
+TEST_CASE("model: who drains a closed pool sees what was taken back from the dead") {
+    auto scene = PoolScene<1>("pool.drain.death").idle(1);
+    scene.actor(
+        "a", 0, [](PoolRoot<1>&) { die(); },
+        [](PoolRoot<1>& root) {
+            auto& pool = PoolScene<1>::pool_of(root);
+            require(detail::pool_try_acquire(pool).word != 0, "nothing to hold");
+            detail::body_of(pool).closed.store(1, std::memory_order_relaxed);
+        });
+    scene.thread("b", 1, [](PoolRoot<1>& root) {
+        const auto outcome = detail::drain_pool(PoolScene<1>::pool_of(root), {});
+        require(outcome == lagoon::Outcome::ok, "not drained");
+    });
+    scene.thread("c", 2, [](PoolRoot<1>& root) {
+        await([] { return is_buried(0); });
+        detail::repair_the_dead(*detail::attachment_of(&root));
+    });
+    scene.check(
+        [](PoolRoot<1>& root) { require(root.pool.leased() == 0, "a slot is still lent"); });
+    look(scene.program(), Under::coherent, 1);
+    look(scene.program(), Under::histories, 1);
+}
+
 TEST_CASE("model: hooks that two processes register are both known") {
     const auto registers = [](bool check) {
         return [check](PoolRoot<1>& root) {

@@ -194,7 +194,7 @@ TEST_CASE("lock: unlocking wakes who waits, in this process or another") {
     CHECK_FALSE(room->lock.is_locked());
 }
 
-TEST_CASE("lock: it makes a system call only to wake who waits") {
+TEST_CASE("lock: it makes a system call only to wake who waits", "[process]") {
     if (support::under_asan) {
         return support::skip("lock: it makes a system call only to wake who waits",
                              "address sanitizer makes system calls of its own");

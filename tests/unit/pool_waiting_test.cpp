@@ -542,7 +542,7 @@ TEST_CASE("pool waiting: whoever frees something makes the call that wakes who w
     CHECK(wakes(2, [](Room&, Leases& all) { all[0].give_back(); }));
 }
 
-TEST_CASE("pool waiting: a try makes no system call, however much is stale") {
+TEST_CASE("pool waiting: a try makes no system call, however much is stale", "[process]") {
     if (support::under_asan) {
         return support::skip("pool waiting: a try makes no system call",
                              "address sanitizer makes system calls of its own");
@@ -636,7 +636,7 @@ TEST_CASE("pool waiting: max_waiters holds for several who come at once, and for
     CHECK(most <= 1);
 }
 
-TEST_CASE("pool waiting: a million acquisitions and returns make no system call") {
+TEST_CASE("pool waiting: a million acquisitions and returns make no system call", "[process]") {
     if (support::under_asan) {
         return support::skip("pool waiting: a million acquisitions and returns",
                              "address sanitizer makes system calls of its own");

@@ -457,7 +457,7 @@ TEST_CASE("value: a writer killed between the value and the wake owes nobody") {
     CHECK(room->number.load() == 4);
 }
 
-TEST_CASE("value: it makes a system call only to wake who waits") {
+TEST_CASE("value: it makes a system call only to wake who waits", "[process]") {
     if (support::under_asan) {
         return support::skip("value: it makes a system call only to wake who waits",
                              "address sanitizer makes system calls of its own");

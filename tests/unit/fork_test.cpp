@@ -565,7 +565,7 @@ TEST_CASE("fork: a child forked during another thread's first use can use the li
           "[fork][process]") {
     const auto program =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "lagoon_unit_first_use";
-    const char* const place = GENERATE("memory", "before", "after");
+    const char* const place = GENERATE("memory", "number", "before", "after");
     INFO(place);
     REQUIRE(in_child([&] {
                 ::execl(program.c_str(), program.c_str(), place, nullptr);

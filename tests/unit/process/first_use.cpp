@@ -1,6 +1,7 @@
 // first_use.cpp: a program that forks while another thread of it uses lagoon for the first time.
 // Its argument is where that thread is halted: in `memory`, `before` or `after` the registration of
-// the fork handlers. Exits with 0 when the child can use the library, too, and has the handlers.
+// the fork handlers; with `number` in memory, and parent and child have one process ID, as across
+// PID namespaces. Exits with 0 when the child can use the library, too, and has the handlers.
 #include <lagoon/lagoon.hpp>
 
 #include <dlfcn.h>
@@ -48,8 +49,13 @@ int use() {
 
 /// In place of the system's.
 extern "C" int madvise(void* memory, std::size_t bytes, int advice) noexcept {
-    if (advice == MADV_WIPEONFORK) halt("memory");
+    if (advice == MADV_WIPEONFORK) halt(place == "number" ? place : "memory");
     return static_cast<int>(::syscall(SYS_madvise, memory, bytes, advice));
+}
+
+/// In place of the system's.
+extern "C" pid_t getpid() noexcept {
+    return place == "number" ? 1 : static_cast<pid_t>(::syscall(SYS_getpid));
 }
 
 /// In place of glibc's, by which pthread_atfork registers.

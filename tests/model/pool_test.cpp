@@ -256,7 +256,7 @@ TEST_CASE("model: who drains a closed pool sees what was taken back from the dea
         "a", 0, [](PoolRoot<1>&) { die(); },
         [](PoolRoot<1>& root) {
             auto& pool = PoolScene<1>::pool_of(root);
-            require(detail::pool_try_acquire(pool).word != 0, "nothing to hold");
+            require(detail::pool_try_acquire(pool, nullptr).word != 0, "nothing to hold");
             detail::body_of(pool).closed.store(1, std::memory_order_relaxed);
         });
     scene.thread("b", 1, [](PoolRoot<1>& root) {

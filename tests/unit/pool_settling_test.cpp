@@ -56,7 +56,7 @@ public:
           }} {
         there_.wait();
     }
-    void kill() { CHECK(child_.kill() == support::killed_by(SIGKILL)); }
+    [[nodiscard]] bool kill() { return child_.kill() == support::killed_by(SIGKILL); }
 
 private:
     const support::Flag there_;
@@ -64,7 +64,7 @@ private:
 };
 
 void borrow_and_die(const Arena& room) {
-    Borrower{room}.kill();
+    CHECK(Borrower{room}.kill());
     support::reap_dead(room);
 }
 
@@ -198,7 +198,7 @@ TEST_CASE("pool settling: a check that waits on its own pool leaves the outer wa
     Outcome outcome = Outcome::timed_out;
     std::thread waiter{[&] { outcome = room->items.acquire().status(); }};
     wait_for_waits(room, 1);
-    borrower.kill();
+    CHECK(borrower.kill());
     support::wait_until([&] { return checked.load(); });
     std::this_thread::sleep_for(10ms);  // it sleeps again, or what follows shows nothing
     held.give_back();
@@ -220,7 +220,7 @@ TEST_CASE("pool settling: a check inside acquire_n may gather, too") {
     std::size_t got = 0;
     std::thread waiter{[&] { got = room->items.acquire_n(3).size(); }};
     wait_for_waits(room, 1);
-    borrower.kill();
+    CHECK(borrower.kill());
     support::wait_until([&] { return room->items.idle() == 2; });
     held.give_back();
     waiter.join();
@@ -244,7 +244,7 @@ TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept
     std::size_t got = 0;
     std::thread waiter{[&] { got = room->items.acquire_n(2).size(); }};
     wait_for_waits(room, 1);
-    first.kill();
+    CHECK(first.kill());
     waiter.join();
     CHECK(got == 2);
     CHECK(room->items.stats().late_wakes == 0);

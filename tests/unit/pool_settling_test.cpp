@@ -234,7 +234,7 @@ TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept
     auto second = std::make_unique<Borrower>(room);
     room.hooks(&Room::items, {.check = [&](Item&) {
         if (!second) return true;
-        std::exchange(second, nullptr)->kill();
+        if (!std::exchange(second, nullptr)->kill()) return false;
         // Another process repairs it, and has no check.
         return support::in_child([&] {
                    const auto mine = Arena::open(room.name());

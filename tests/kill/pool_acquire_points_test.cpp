@@ -138,16 +138,7 @@ TEST_CASE("kill: at the instructions of a wait for a resource", "[kill][process]
                  s.take_all();
              },
          .blocked = rig::raise_flag},
-        {.name = "acquire, closed while it waits",
-         .run = take_waiting,
-         .set = take_all,
-         .blocked = [](Stage& s) { s.desk->pool.close(); },
-         .effect =
-             [](Model& m) {
-                 m.closed = true;
-                 m.pool.clear();
-             },
-         .fresh = true},
+        rig::closed_meanwhile("acquire, closed while it waits", take_waiting),
         {.name = "acquire after a wait by the process's shared lane",
          .prepare = rig::share_a_lane,
          .run = take_waiting,

@@ -198,16 +198,7 @@ TEST_CASE("kill: at the instructions of acquire_n that ends otherwise", "[kill][
                  s.held.push_back(s.desk->pool.try_acquire());
              },
          .blocked = rig::raise_flag},
-        {.name = "acquire_n, closed while it waits",
-         .run = take_two,
-         .set = take_all,
-         .blocked = [](Stage& s) { s.desk->pool.close(); },
-         .effect =
-             [](Model& m) {
-                 m.closed = true;
-                 m.pool.clear();
-             },
-         .fresh = true},
+        rig::closed_meanwhile("acquire_n, closed while it waits", take_two),
     });
 }
 

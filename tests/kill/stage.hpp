@@ -326,6 +326,20 @@ private:
 inline void lower_flag(Stage& stage) { stage.flag.raise(0); }
 inline void raise_flag(Stage& stage) { stage.flag.raise(); }
 
+/// `run` waits, and the pool is closed meanwhile.
+inline Operation closed_meanwhile(const char* name, std::function<void(Actor&)> run) {
+    return {.name = name,
+            .run = std::move(run),
+            .set = [](Stage& s) { s.take_all(); },
+            .blocked = [](Stage& s) { s.desk->pool.close(); },
+            .effect =
+                [](Model& m) {
+                    m.closed = true;
+                    m.pool.clear();
+                },
+            .fresh = true};
+}
+
 /// One table of operations: each swept.
 inline void sweep_all(const std::vector<Operation>& operations, std::uint64_t most_others = 60) {
     std::uint64_t points = 0;

@@ -51,13 +51,7 @@ inline void look(const Program& scene, Under memory, std::uint32_t preemptions,
     if (kills > 0) CHECK(report.kills > 0);
 }
 
-/// C++'s memory alone, deeper than the others: for scenes in which the order of two loads counts.
-inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::uint32_t stale = 1) {
-    Program program = scene;
-    program.name += ".c++.deep";
-    const Bounds bounds{.preemptions = preemptions + (is_long() ? 1 : 0),
-                        .stale = stale,
-                        .executions = is_long() ? 300'000U : 40'000U};
+inline void require_holds(const Program& program, const Bounds& bounds) {
     const Report report = run(program, bounds);
     INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
                         << "'");
@@ -65,19 +59,23 @@ inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::ui
     CHECK(report.executions > 1);
 }
 
+/// C++'s memory alone, deeper than the others: for scenes in which the order of two loads counts.
+inline void look_deeply(const Program& scene, std::uint32_t preemptions, std::uint32_t stale = 1) {
+    Program program = scene;
+    program.name += ".c++.deep";
+    require_holds(program, {.preemptions = preemptions + (is_long() ? 1 : 0),
+                            .stale = stale,
+                            .executions = is_long() ? 300'000U : 40'000U});
+}
+
 /// The same, where a protocol looks at one word again and again: each look may be an old one.
 inline void look_lagging(const Program& scene, std::uint32_t preemptions, std::uint32_t stale) {
     Program program = scene;
     program.name += ".c++.lag";
-    const Bounds bounds{.preemptions = preemptions,
-                        .stale = stale,
-                        .lag = true,
-                        .executions = is_long() ? 300'000U : 40'000U};
-    const Report report = run(program, bounds);
-    INFO(report.failure << "\nLAGOON_MODEL_REPLAY='" << program.name << "@" << report.schedule
-                        << "'");
-    CHECK_FALSE(report.failed);
-    CHECK(report.executions > 1);
+    require_holds(program, {.preemptions = preemptions,
+                            .stale = stale,
+                            .lag = true,
+                            .executions = is_long() ? 300'000U : 40'000U});
 }
 
 /// The same under all of them.

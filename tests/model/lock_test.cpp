@@ -103,6 +103,21 @@ TEST_CASE("model: a lock of a thread that ends is unlocked by another of its pro
     look_everywhere(scene.program(), 2);
 }
 
+namespace {
+
+const auto repair = [](LockRoot& root) {
+    await([] { return is_buried(0); });
+    detail::repair_the_dead(*detail::attachment_of(&root));
+};
+const auto repair_and_lock = [](LockRoot& root) {
+    repair(root);
+    LockScene::work(root, root.lock.lock());
+    require(root.lock.is_locked(), "the lock was taken from a living owner");
+    root.lock.unlock();
+};
+
+}  // namespace
+
 TEST_CASE("model: a reaper does not take an older look at a lane for a new owner's death") {
     LockScene scene{"lock.lane.reused", {.lanes = 2}};
     const auto locks_and_dies = [](LockRoot& root) {
@@ -110,34 +125,16 @@ TEST_CASE("model: a reaper does not take an older look at a lane for a new owner
         die();
     };
     scene.thread("a", 0, locks_and_dies);
-    scene.thread("b", 1, [](LockRoot& root) {
-        await([] { return is_buried(0); });
-        detail::repair_the_dead(*detail::attachment_of(&root));
-    });
-    scene.actor("c", 2, [](LockRoot& root) {
-        await([] { return is_buried(0); });
-        detail::repair_the_dead(*detail::attachment_of(&root));
-        LockScene::work(root, root.lock.lock());
-        require(root.lock.is_locked(), "the lock was taken from a living owner");
-        root.lock.unlock();
-    });
+    scene.thread("b", 1, repair);
+    scene.actor("c", 2, repair_and_lock);
     look_deeply(scene.program(), 2);
 }
 
 TEST_CASE("model: nor for that of an owner who had to wait") {
     LockScene scene{"lock.lane.reused.waiter", {.lanes = 3}};
     scene.thread("a", 0, [](LockRoot&) { die(); });
-    scene.thread("b", 1, [](LockRoot& root) {
-        await([] { return is_buried(0); });
-        detail::repair_the_dead(*detail::attachment_of(&root));
-    });
-    scene.actor("c", 2, [](LockRoot& root) {
-        await([] { return is_buried(0); });
-        detail::repair_the_dead(*detail::attachment_of(&root));
-        LockScene::work(root, root.lock.lock());
-        require(root.lock.is_locked(), "the lock was taken from a living owner");
-        root.lock.unlock();
-    });
+    scene.thread("b", 1, repair);
+    scene.actor("c", 2, repair_and_lock);
     scene.actor(
         "d", 3, [](LockRoot& root) { root.lock.unlock(); },
         [](LockRoot& root) { (void)root.lock.lock(); });

@@ -142,25 +142,37 @@ TEST_CASE("pool settling: a destroy that kills its process does so thrice, until
     CHECK(support::state_of(room->items, 0) == SlotState::empty);
 }
 
-TEST_CASE("pool settling: a failed check wakes who waits and can destroy") {
-    auto room = make_full_room(1);
-    hooks_pass(room, {.check = [](Item&) { return false; }, .destroy = [](Item&) {}});
-    borrow_and_die(room);
-    CHECK(support::state_of(room->items, 0) == SlotState::dirty);
+namespace {
+
+/// Somebody who has a destroy waits for the only place; `move_on`, in a process that has none,
+/// makes the call that wakes, and is killed by it.
+template <class MoveOn>
+void require_call_that_wakes(const Arena& room, MoveOn&& move_on) {
     Child waiter{[&] {
         const auto mine = Arena::open(room.name());
         mine.hooks(&Room::items, {.destroy = [](Item&) {}});
         return mine->items.acquire_or_create([](Item& item) { item.number = 1; }) ? 0 : 1;
     }};
     wait_for_waits(room, 1);
-    // The call that wakes is made by whoever runs the check.
     CHECK(support::in_child([&] {
               const auto mine = Arena::open(room.name());
               if (!support::forbid_system_call(SYS_futex)) return 1;
-              mine.hooks(&Room::items, {.check = [](Item&) { return false; }});
+              move_on(mine);
               return 0;
           }) == support::killed_by_a_call);
     CHECK(waiter.wait() == support::exited(0));
+}
+
+}  // namespace
+
+TEST_CASE("pool settling: a failed check wakes who waits and can destroy") {
+    auto room = make_full_room(1);
+    hooks_pass(room, {.check = [](Item&) { return false; }, .destroy = [](Item&) {}});
+    borrow_and_die(room);
+    CHECK(support::state_of(room->items, 0) == SlotState::dirty);
+    require_call_that_wakes(room, [](const Arena& mine) {
+        mine.hooks(&Room::items, {.check = [](Item&) { return false; }});
+    });
 }
 
 TEST_CASE("pool settling: what is cleared without a destroy wakes who has one") {
@@ -168,19 +180,7 @@ TEST_CASE("pool settling: what is cleared without a destroy wakes who has one") 
     hooks_pass(room, {.destroy = [](Item&) {}});
     borrow_and_die(room);
     CHECK(support::state_of(room->items, 0) == SlotState::quarantined);
-    Child waiter{[&] {
-        const auto mine = Arena::open(room.name());
-        mine.hooks(&Room::items, {.destroy = [](Item&) {}});
-        return mine->items.acquire_or_create([](Item& item) { item.number = 1; }) ? 0 : 1;
-    }};
-    wait_for_waits(room, 1);
-    CHECK(support::in_child([&] {
-              const auto mine = Arena::open(room.name());
-              if (!support::forbid_system_call(SYS_futex)) return 1;
-              (void)mine->items.clear();
-              return 0;
-          }) == support::killed_by_a_call);
-    CHECK(waiter.wait() == support::exited(0));
+    require_call_that_wakes(room, [](const Arena& mine) { (void)mine->items.clear(); });
 }
 
 TEST_CASE("pool settling: a check that waits on its own pool leaves the outer wait its mark") {

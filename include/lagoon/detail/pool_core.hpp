@@ -1,4 +1,5 @@
-// pool_core.hpp: a pool without its element type, and the inlined fast path.
+// pool_core.hpp: a pool without its element type, and the inlined fast path. One piece although
+// long: the fast path is inlined into its callers, and reads what the rest declares.
 //
 //   Shape      PoolBody (8 cache lines), three trees of hint bits, the slots
 //   Progress   take and give back are two stores while a thread keeps a slot (detail/bias.hpp), or

@@ -1,4 +1,5 @@
 // type_name.hpp: what an element type is made of and what it is called, alike from every compiler.
+// One piece although long: names and shapes are told by one walk over the same types.
 //
 //   Shape      names are text ("unsigned long", "std::array<int, 3>"), shapes a 64-bit hash
 //   Progress   for set-up only: names allocate

@@ -84,19 +84,7 @@ Path swap_path(const std::string& subject_name, const std::string& name, std::ui
                 for (std::size_t n = 0; n < held_count; ++n) held.push_back(subject.take());
                 swap_steps<order>(subject, held, draws, 2 * held_count);
                 std::uint64_t at = 0;
-                walk(
-                    [&] {
-                        typename Subject::Held& one = held[draws[at++]];
-                        if constexpr (order == Order::give_then_take) {
-                            subject.give(one);
-                            one = subject.take();
-                        } else {
-                            typename Subject::Held fresh = subject.take();
-                            subject.give(one);
-                            one = std::move(fresh);
-                        }
-                    },
-                    steps, marked);
+                walk([&] { swap_one<order>(subject, held[draws[at++]]); }, steps, marked);
             }};
 }
 

@@ -64,6 +64,19 @@ private:
 
 enum class Order { give_then_take, take_then_give };
 
+/// Gives one back and takes another, or takes another first.
+template <Order order, class Subject>
+[[gnu::always_inline]] inline void swap_one(Subject& subject, typename Subject::Held& one) {
+    if constexpr (order == Order::give_then_take) {
+        subject.give(one);
+        one = subject.take();
+    } else {
+        typename Subject::Held fresh = subject.take();
+        subject.give(one);
+        one = std::move(fresh);
+    }
+}
+
 /// `steps` times: gives back a random one and takes another. Returns how often there was none.
 template <Order order, class Subject>
 [[gnu::noinline]] std::uint64_t swap_steps(Subject& subject,
@@ -71,14 +84,7 @@ template <Order order, class Subject>
                                            const Draws& draws, std::uint64_t steps) {
     for (std::uint64_t n = 0; n < steps; ++n) {
         typename Subject::Held& one = held[draws[n]];
-        if constexpr (order == Order::give_then_take) {
-            subject.give(one);
-            one = subject.take();
-        } else {
-            typename Subject::Held fresh = subject.take();
-            subject.give(one);
-            one = std::move(fresh);
-        }
+        swap_one<order>(subject, one);
         if (!subject.has(one)) return 1;
         keep(subject.address(one));
     }

@@ -26,6 +26,16 @@ std::uint64_t pool_clear(PoolObject& pool) {
         const std::uint64_t word = truth_of(body, index);
         switch (word::state(word)) {
             case SlotState::free:
+                if (empty_slot(pool, index, word)) {
+                    ++emptied;
+                    break;
+                }
+                // A thread that ended has made it DIRTY meanwhile, and leaves it to us.
+                if (const std::uint64_t dirty = truth_of(body, index);
+                    word::state(dirty) == SlotState::dirty && empty_slot(pool, index, dirty)) {
+                    ++emptied;
+                }
+                break;
             case SlotState::dirty:
             case SlotState::quarantined:
                 if (empty_slot(pool, index, word)) ++emptied;

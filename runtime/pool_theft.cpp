@@ -211,7 +211,9 @@ void repair_kept(PoolObject& pool, std::uint64_t index, const DeadLanes& dead) n
 
 namespace {
 
-/// What a lane that ends keeps: what is lent becomes HELD by `to`, what is idle FREE.
+/// What a lane that ends keeps: what is lent becomes HELD by `to`, what is idle FREE; in a closed
+/// pool DIRTY, for the process lock is held, under which no hook may run. Whoever closes the pool
+/// looks at every slot after nothing is kept any more, and ends it.
 void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
                     std::uint32_t to) noexcept {
     PoolBody& body = body_of(pool);
@@ -223,7 +225,7 @@ void hand_over_kept(PoolObject& pool, std::uint64_t index, std::uint32_t lane,
                                        std::uint64_t{to} << word::owner_shift;
             if (move_truth(body, index, word, held)) return;
         } else if (move_truth(body, index, word, word::next(word, SlotState::free))) {
-            return announce_free(pool, index);
+            return announce_free(pool, index, Closed::leave_dirty);
         }
     }
 }

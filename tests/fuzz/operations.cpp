@@ -36,7 +36,8 @@ bool is_claimed_by_the_living(const void* value) {
     if ((word & lagoon::detail::selector::claimed_bit) == 0) return false;
     const auto& own = lagoon::detail::lane_of(value);
     const std::uint32_t lane = lagoon::detail::selector::lane(word);
-    if (lane == own.lane) return false;
+    // In our own name it is nobody's, unless other threads have the lane, too.
+    if (lane == own.lane) return own.shared;
     const auto& attachment = *own.attachment;
     const auto& header = *attachment.header;
     std::uint32_t member = lane;

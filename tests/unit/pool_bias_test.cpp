@@ -217,6 +217,39 @@ TEST_CASE("pool bias: close ends what other threads keep, and what they have len
     CHECK(room->items.stats().empty == 3);
 }
 
+TEST_CASE("pool bias: a thread that ends in a closed pool leaves what it kept to the closer") {
+    struct Rooms {
+        lagoon::Pool<Item> first{"first", {.capacity = 1}};
+        lagoon::Pool<Item> second{"second", {.capacity = 1}};
+    };
+    auto rooms = lagoon::Arena<Rooms>::create(support::unique_name("bias"),
+                                              {.ownership = lagoon::Ownership::biased});
+    rooms->first.add({});
+    rooms->second.add({});
+    const support::Flag kept;
+    const support::Flag closed;
+    const support::Flag ended;
+    int destroyed = 0;
+    // The closer ends the first pool's resource while the second one is closed and not emptied yet.
+    rooms.hooks(rooms->first, {.destroy = [&](Item&, lagoon::Slot) {
+                    closed.raise();
+                    ended.wait();
+                }});
+    rooms.hooks(rooms->second, {.destroy = [&](Item&, lagoon::Slot) { ++destroyed; }});
+    std::thread other{[&] {
+        CHECK(rooms->second.try_acquire());
+        kept.raise();
+        closed.wait();
+    }};
+    kept.wait();
+    std::thread closer{[&] { CHECK(rooms.shut_down() == lagoon::Outcome::ok); }};
+    other.join();
+    CHECK(destroyed == 0);  // a thread that ends runs no hook
+    ended.raise();
+    closer.join();
+    CHECK(destroyed == 1);
+}
+
 TEST_CASE("pool bias: a slot that is kept shows its value, its holder and its state") {
     const auto room = make_room(2);
     const std::uint64_t index = touch(room);

@@ -1,7 +1,8 @@
 // libfuzzer.cpp: the harness under libFuzzer, which mutates by what new code an input reaches.
 //
 // It begins with the corpus: written into a directory of its own beside the arenas, unless the
-// command line names directories or files.
+// command line names directories or files. An input that breaks something is left there, too, as
+// crash-* or timeout-*.
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -12,11 +13,9 @@
 
 namespace {
 
-/// Where they are, or nothing.
-std::string write_corpus() {
-    const char* arenas = std::getenv("LAGOON_DIR");
-    if (arenas == nullptr) return {};
-    const std::string directory = std::string{arenas} + "/corpus." + fuzz::subject;
+/// Where they are.
+std::string write_corpus(const std::string& arenas) {
+    const std::string directory = arenas + "/corpus." + fuzz::subject;
     ::mkdir(directory.c_str(), 0700);
     std::size_t number = 0;
     for (const auto& input : fuzz::corpus()) {
@@ -33,13 +32,17 @@ extern "C" int LLVMFuzzerInitialize(int* count, char*** words) {
     fuzz::begin();
     bool named = false;
     for (int i = 1; i < *count; ++i) named = named || (*words)[i][0] != '-';
-    static std::string directory = named ? std::string{} : write_corpus();
-    if (directory.empty()) return 0;
+    const char* arenas = std::getenv("LAGOON_DIR");
+    if (arenas == nullptr) return 0;
+    static std::string artifacts = std::string{"-artifact_prefix="} + arenas + "/";
+    static std::string directory = named ? std::string{} : write_corpus(arenas);
+    // Behind the program's name, so that the command line's own has the last word.
     static std::vector<char*> all{*words, *words + *count};
-    all.push_back(directory.data());
+    all.insert(all.begin() + 1, artifacts.data());
+    if (!named) all.push_back(directory.data());
+    *count = static_cast<int>(all.size());
     all.push_back(nullptr);
     *words = all.data();
-    ++*count;
     return 0;
 }
 

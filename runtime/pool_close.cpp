@@ -23,24 +23,18 @@ std::uint64_t pool_clear(PoolObject& pool) {
     free_all_kept(pool);
     std::uint64_t emptied = 0;
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        const std::uint64_t word = truth_of(body, index);
-        switch (word::state(word)) {
-            case SlotState::free:
-                if (empty_slot(pool, index, word)) {
-                    ++emptied;
-                    break;
-                }
-                // A thread that ended has made it DIRTY meanwhile, and leaves it to us.
-                if (const std::uint64_t dirty = truth_of(body, index);
-                    word::state(dirty) == SlotState::dirty && empty_slot(pool, index, dirty)) {
-                    ++emptied;
-                }
+        // Twice: a thread that ends, or a repairer, may have made it DIRTY after the first look,
+        // and leaves it to us.
+        for (int look = 0; look < 2; ++look) {
+            const std::uint64_t word = truth_of(body, index);
+            const SlotState state = word::state(word);
+            if (state != SlotState::free && state != SlotState::dirty &&
+                state != SlotState::quarantined) {
                 break;
-            case SlotState::dirty:
-            case SlotState::quarantined:
-                if (empty_slot(pool, index, word)) ++emptied;
-                break;
-            default: break;
+            }
+            if (!empty_slot(pool, index, word)) continue;
+            ++emptied;
+            break;
         }
     }
     return emptied;

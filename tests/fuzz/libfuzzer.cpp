@@ -1,8 +1,8 @@
 // libfuzzer.cpp: the harness under libFuzzer, which mutates by what new code an input reaches.
 //
 // It begins with the corpus: written into a directory of its own beside the arenas, unless the
-// command line names directories or files. An input that breaks something is left there, too, as
-// crash-* or timeout-*.
+// command line names directories or files. An input that breaks something is left beside them, too,
+// as crash-*, timeout-* or oom-*.
 #include <sys/stat.h>
 
 #include <cstdlib>

@@ -138,6 +138,16 @@ TEST_CASE("model: close finds what is kept") {
     look_everywhere(scene.program(), 2);
 }
 
+TEST_CASE("model: a thread that ends beside a closer leaves nothing in the pool") {
+    auto scene = PoolScene<1>("bias.ends.close", biased).idle(1);
+    scene.keeper("a", 0, [](auto&) { end_thread(); });
+    scene.thread("b", 1, [](PoolRoot<1>& root) { root.pool.close(); });
+    scene.check([](PoolRoot<1>& root) {
+        require(root.pool.stats().empty == 1, "a closed pool has something");
+    });
+    look_everywhere(scene.program(), 2);
+}
+
 TEST_CASE("model: a process that the fence does not reach neither keeps nor steals") {
     MachineOptions mixed = biased;
     mixed.unregistered = {0};

@@ -1,6 +1,6 @@
 // fork_test.cpp: a child that was forked, by whichever call, holds nothing of its parent's and
 // takes part on its own.
-// One piece although long: every case runs by each way to fork.
+// One piece although long: the cases share the ways to copy a process and to wait for the copy.
 #include <lagoon/lagoon.hpp>
 
 #include <sched.h>

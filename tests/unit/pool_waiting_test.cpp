@@ -1,5 +1,5 @@
 // pool_waiting_test.cpp: who waits is woken, whoever dies in between; and gathering several.
-// One piece although long: the cases share their waiters.
+// One piece although long: gathering is waiting, too, and all share how they know who waits.
 #include <lagoon/lagoon.hpp>
 
 #include <unistd.h>

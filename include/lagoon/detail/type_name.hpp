@@ -1,5 +1,6 @@
 // type_name.hpp: what an element type is made of and what it is called, alike from every compiler.
-// One piece although long: names and shapes are told by one walk over the same types.
+// One piece although long: names and shapes are told by one walk over the same types, and share the
+// table of field lists, a third of it.
 //
 //   Shape      names are text ("unsigned long", "std::array<int, 3>"), shapes a 64-bit hash
 //   Progress   for set-up only: names allocate
@@ -11,7 +12,6 @@
 // What a shape does not see: names of fields, the order of fields of one type, widths of
 // bit-fields, what an opted-in class holds.
 // Derived classes inherit `arena_name` and `lagoon_arena_safe`; each should state its own.
-// One piece although long: a third of it is the table of field lists, which names and shapes share.
 #pragma once
 
 #include <array>

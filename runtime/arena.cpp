@@ -48,7 +48,7 @@ Attachment& adopt_mapping(const Request& request, os::Fd fd, std::byte* base, st
     attachment.writable = true;
     attachment.want_keeper = request.options.keeper;
     attachment.prefaulted = request.options.prefault && prefault(base, bytes);
-    // G11 release store -> G10, G11, G12.
+    // G11 release store -> G10, G11, G12. kept: what publishes the mapping comes behind it.
     attachment.fd.store(fd.release(), std::memory_order_release);
     publish_mapping(attachment, base, bytes);
     return attachment;
@@ -58,7 +58,7 @@ void abandon(Attachment& attachment) noexcept {
     leave_arena(attachment);
     forget_lanes(attachment);
     retire_mapping(attachment);
-    // G12 acq_rel RMW <- G11.
+    // G12 acq_rel RMW <- G11. kept: nobody else has it yet.
     ::close(attachment.fd.exchange(-1, std::memory_order_acq_rel));
 }
 
@@ -114,7 +114,8 @@ Attachment* open_file(const Request& request, const Construction* scratch, os::F
         if (scratch != nullptr) require_same_struct(request, *scratch, file.base);
         const auto& header = *reinterpret_cast<const ArenaHeader*>(file.base);
         if (Attachment* known = find_attachment(os::file_of(fd.get()), header.id)) {
-            // B7 acquire load <- B6: a forked child that is no member yet chooses for itself.
+            // B7 acquire load <- B6: a forked child that is no member yet chooses for itself. kept:
+            // changed under the process lock only.
             if (known->member_state.load(std::memory_order_acquire) == 0) {
                 known->want_keeper = request.options.keeper;
             }
@@ -254,7 +255,7 @@ Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patienc
     };
     // The state comes first: killed behind it, whoever repairs after us closes the pools, and
     // whoever comes by the name removes it.
-    // Q1 release store -> Q2, E4.
+    // Q1 release store -> Q2, E4. kept: a flag alone.
     attachment->header->state.store(1, std::memory_order_release);
     // Everything is closed and everybody told before a hook runs or anything is waited for: who has
     // to give back here may be waiting there.

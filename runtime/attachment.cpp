@@ -18,7 +18,7 @@
 namespace lagoon::inline v1::detail {
 
 int sound_fd(Attachment& attachment) noexcept {
-    // G10 acquire load <- G11.
+    // G10 acquire load <- G11. kept: a number alone; what is behind it is looked at each time.
     int fd = attachment.fd.load(std::memory_order_acquire);
     if (os::file_of(fd) == attachment.file) return fd;
     // The host closed it: the name may still lead there.
@@ -29,6 +29,7 @@ int sound_fd(Attachment& attachment) noexcept {
         return -1;
     }
     // G11 acq_rel RMW <- G11 -> G10, G11, G12: two threads may both reopen; one descriptor stays.
+    // kept: as G10; torn, a descriptor would stay open that nobody knows.
     if (!attachment.fd.compare_exchange_strong(fd, again, std::memory_order_acq_rel,
                                                std::memory_order_acquire)) {
         ::close(again);
@@ -57,13 +58,14 @@ void join_arena(Attachment& attachment) {
 
 void ensure_member_locked(Attachment& attachment) {
     (void)process_epoch();
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     if (attachment.member_state.load(std::memory_order_acquire) == 0) join_arena(attachment);
 }
 
 void ensure_member(Attachment* attachment) {
     (void)process_epoch();
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6: the member's number and the process's lane. kept: they are plain, in
+    // private memory, and whoever sees the state comes here without a lock.
     if (attachment->member_state.load(std::memory_order_acquire) != 0) return;
     // A forked child joins as everybody does: under the gate, unless the last one has left.
     const std::string what = "arena '" + attachment->name + "'";
@@ -84,12 +86,12 @@ void ensure_member(Attachment* attachment) {
 
 MemberId member_id(Attachment* attachment) {
     ensure_member(attachment);
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: ensure_member has it.
     return {attachment->member, attachment->member_state.load(std::memory_order_acquire)};
 }
 
 void leave_arena(Attachment& attachment) noexcept {
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     if (attachment.member_state.load(std::memory_order_acquire) == 0) return;
     repair_own(attachment);
     free_lanes(attachment);
@@ -105,13 +107,13 @@ void add_handle(Attachment* attachment) noexcept {
 namespace {
 
 std::uint32_t sleepers_of(const Attachment& attachment) noexcept {
-    // X5 acquire load <- X6.
+    // X5 acquire load <- X6. kept: the mapping goes by a system call; in private memory.
     return attachment.sleepers.load(std::memory_order_acquire);
 }
 
 /// Does leaving perhaps take the name along?
 bool owns_a_name(Attachment& attachment) {
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     return attachment.member_state.load(std::memory_order_acquire) != 0 && attachment.writable &&
            (attachment.header->flags & flag_scoped) != 0 &&
            os::file_at(attachment.path) == attachment.file;
@@ -134,7 +136,8 @@ void detach(Attachment& attachment, bool gated, PrivatePools& hooks) {
     forget_lanes(attachment);
     retire_mapping(attachment);
     hooks.swap(attachment.pools);
-    // G12 acq_rel RMW <- G11: nobody reopens it any more.
+    // G12 acq_rel RMW <- G11: nobody reopens it any more. kept: the last handle is gone, and the
+    // keeper asks no more.
     const int ours = attachment.fd.exchange(-1, std::memory_order_acq_rel);
     if (os::file_of(ours) == attachment.file) ::close(ours);
 }
@@ -162,7 +165,8 @@ void with_gate_for_last(Attachment& attachment, Leave&& leave) {
 
 void close_handle(Attachment* attachment) {
     (void)process_epoch();
-    // B7 acquire load <- B6. What nobody else may have a hook for is ended before we go.
+    // B7 acquire load <- B6. What nobody else may have a hook for is ended before we go. kept:
+    // reap() begins with another.
     if (is_shut_down(*attachment->header) &&
         attachment->member_state.load(std::memory_order_acquire) != 0) {
         (void)reap(attachment);
@@ -212,7 +216,7 @@ std::uint32_t pid_of_lane(const Attachment& attachment, std::uint32_t lane) noex
     const ArenaHeader& header = *attachment.header;
     if (lane >= header.max_lanes) return 0;
     if (lane >= header.max_members) {
-        // R2 acquire load <- R3, N1.
+        // R2 acquire load <- R3, N1. kept: for display.
         const std::uint64_t state =
             attachment.lane_entry(lane).state.load(std::memory_order_acquire);
         lane = member_of_lane(state);

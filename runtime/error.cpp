@@ -86,7 +86,8 @@ Error::Error(Errc code, const std::string& text, int os_error, std::uint64_t cou
 Error::~Error() = default;
 
 ContractHandler set_contract_handler(ContractHandler handler) noexcept {
-    // H1 acq_rel RMW -> H2: the handler's code was there before.
+    // H1 acq_rel RMW -> H2: the handler's code was there before. kept: and its data, of which no
+    // scene has any; torn, two who set it would be told the same one before.
     return contract_handler.exchange(handler != nullptr ? handler : &print_contract_failure,
                                      std::memory_order_acq_rel);
 }
@@ -99,7 +100,7 @@ void contract_failure(const char* format, ...) noexcept {
     va_start(arguments, format);
     std::vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    // H2 acquire load <- H1.
+    // H2 acquire load <- H1. kept: as H1.
     contract_handler.load(std::memory_order_acquire)(message);
     std::abort();
 }

@@ -19,6 +19,7 @@
 #include <lagoon/error.hpp>
 
 #include "attachment.hpp"
+#include "keeper_words.hpp"
 #include "members.hpp"
 #include "os.hpp"
 #include "process_state.hpp"
@@ -35,13 +36,9 @@ struct Keeper {
     pthread_t thread{};
     bool running = false;
     Atomic<std::uint32_t> tid{0};
-    Atomic<std::uint32_t> control{0};  // moves on when there is something new to look at
-    Atomic<std::uint32_t> ending{0};
+    KeeperWords words;
 
-    // The parent of a worker; `parent` and `grace` are written before `watched`, once.
-    Atomic<Attachment*> watched{nullptr};
-    // The arena whose mapping the keeper reads just now: it must not be unmapped meanwhile.
-    Atomic<Attachment*> reading{nullptr};
+    // The parent of a worker; both are written before its arena is watched, once.
     MemberId parent{};
     std::chrono::milliseconds grace{};
 };
@@ -55,54 +52,6 @@ std::vector<Attachment*>& kept() {
 }
 
 constexpr std::chrono::seconds look_anyway{1};  // where the parent has no keeper
-
-void poke() noexcept {
-    // K1 release RMW -> K2.
-    keeper.control.fetch_add(1, std::memory_order_release);
-    os::futex_wake(keeper.control, everybody);
-}
-
-bool is_ending() noexcept {
-    // K3 acquire load <- K4.
-    return keeper.ending.load(std::memory_order_acquire) != 0;
-}
-
-void watch(Attachment* attachment) noexcept {
-    // K10 seq_cst store -> K11.
-    keeper.watched.store(attachment, std::memory_order_seq_cst);
-}
-
-Attachment* watched_arena() noexcept {
-    // K11 seq_cst load <- K10.
-    return keeper.watched.load(std::memory_order_seq_cst);
-}
-
-/// The watched arena, safe to read until done(): keeper_drop waits for that.
-class Reading {
-public:
-    Reading() noexcept {
-        Attachment* watched = nullptr;
-        do {
-            watched = watched_arena();
-            // K12 seq_cst store, no pair: ordered with K10 and K13: one of the two sides sees the
-            // other.
-            keeper.reading.store(watched, std::memory_order_seq_cst);
-            // K11 seq_cst load <- K10.
-        } while (keeper.watched.load(std::memory_order_seq_cst) != watched);
-        arena_ = watched;
-    }
-    ~Reading() { done(); }
-    Reading(const Reading&) = delete;
-    Reading& operator=(const Reading&) = delete;
-    [[nodiscard]] Attachment* arena() const noexcept { return arena_; }
-    void done() const noexcept {
-        // K12 seq_cst store, no pair: as above.
-        keeper.reading.store(nullptr, std::memory_order_seq_cst);
-    }
-
-private:
-    Attachment* arena_;
-};
 
 void* ask_to_stop(void*) {
     ::pthread_setname_np(::pthread_self(), "lagoon-stop");
@@ -121,40 +70,33 @@ void outlive_parent() noexcept {
         request_worker_stop();  // where no thread is to be had
     }
     for (;;) {
-        // K2 acquire load <- K1: read before what it announces is looked at.
-        const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
-        if (is_ending() || std::chrono::steady_clock::now() >= end) break;
-        (void)os::futex_wait(keeper.control, seen, end);
+        const std::uint32_t seen = keeper.words.look();
+        if (keeper.words.is_ending() || std::chrono::steady_clock::now() >= end) break;
+        keeper.words.sleep(seen, end);
     }
-    if (!is_ending()) ::_exit(65);
+    if (!keeper.words.is_ending()) ::_exit(65);
 }
 
 /// One sleep: until something new is to be looked at, or the parent's death word is marked.
 void sleep_once(std::uint32_t seen) noexcept {
-    const Reading reading;
+    const KeeperWords::Reading reading{keeper.words};
     Attachment* watched = reading.arena();
-    if (watched == nullptr) {
-        (void)os::futex_wait(keeper.control, seen, for_ever);
-        return;
-    }
+    if (watched == nullptr) return keeper.words.sleep(seen, for_ever);
     if (!member_is_alive(watched, keeper.parent)) {
-        watch(nullptr);
+        keeper.words.watch(nullptr);
         reading.done();
         outlive_parent();
         return;
     }
     MemberEntry& entry = watched->member_entry(keeper.parent.index);
-    // K5 acquire load, no pair: the kernel writes the mark.
+    // K5 acquire load, no pair: the kernel writes the mark. kept: the kernel compares it again.
     const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
     reading.done();  // from here on the kernel alone uses the address, and checks it
     if ((word & death_mark) != 0) {
         // Dying: the proof follows when its memory is gone.
-        (void)os::futex_wait(keeper.control, seen, deadline_after(std::chrono::microseconds{200}));
-        return;
+        return keeper.words.sleep(seen, deadline_after(std::chrono::microseconds{200}));
     }
-    const os::Watched words[] = {{&keeper.control, seen}, {&entry.death_word, word}};
-    std::size_t which = 0;
-    (void)os::futex_wait_any(words, deadline_after(look_anyway), &which);
+    keeper.words.sleep_beside(seen, {&entry.death_word, word}, deadline_after(look_anyway));
 }
 
 void* keep(void*) {
@@ -164,23 +106,21 @@ void* keep(void*) {
     keeper.list.futex_offset = static_cast<long>(offsetof(MemberEntry, death_word)) -
                                static_cast<long>(offsetof(MemberEntry, robust_next));
     ::syscall(SYS_set_robust_list, &keeper.list, sizeof keeper.list);
-    // K6 release store -> K7: the list is ready before anybody links into it.
+    // K6 release store -> K7: the list is ready before anybody links into it. kept: it is plain,
+    // and the kernel reads it.
     keeper.tid.store(os::thread_id(), std::memory_order_release);
     os::futex_wake(keeper.tid, everybody);
-    while (!is_ending()) {
-        // K2 acquire load <- K1.
-        const std::uint32_t seen = keeper.control.load(std::memory_order_acquire);
-        if (!is_ending()) sleep_once(seen);
+    while (!keeper.words.is_ending()) {
+        const std::uint32_t seen = keeper.words.look();
+        if (!keeper.words.is_ending()) sleep_once(seen);
     }
     return nullptr;
 }
 
 void start() {
+    keeper.words.begin();
     // K8 relaxed store, no pair: no keeper runs, and the new one is created after it.
-    keeper.ending.store(0, std::memory_order_relaxed);
-    // K8 relaxed store, no pair: as above.
     keeper.tid.store(0, std::memory_order_relaxed);
-    watch(nullptr);
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -198,7 +138,7 @@ void start() {
                     error};
     }
     keeper.running = true;
-    // K7 acquire load <- K6.
+    // K7 acquire load <- K6. kept: as K6.
     while (keeper.tid.load(std::memory_order_acquire) == 0) {
         (void)os::futex_wait(keeper.tid, 0, for_ever);
     }
@@ -218,9 +158,10 @@ void keeper_adopt(Attachment& attachment) {
     MemberEntry& entry = attachment.member_entry(attachment.member);
     robust_list* node = node_of(attachment);
     node->next = kept().size() > 1 ? node_of(*kept()[1]) : &keeper.list.list;
-    // K7 acquire load <- K6.
+    // K7 acquire load <- K6. kept: start() has waited for it.
     const std::uint32_t tid = keeper.tid.load(std::memory_order_acquire);
-    // K9 release store, no pair: the kernel compares it at the thread's death.
+    // K9 release store, no pair: the kernel compares it at the thread's death. kept: who sleeps
+    // only watches it for a change.
     entry.death_word.store(tid | FUTEX_WAITERS, std::memory_order_release);
     entry.flags |= member_has_keeper;
     keeper.list.list.next = node;
@@ -235,18 +176,12 @@ void keeper_drop(Attachment& attachment) noexcept {
     robust_list* before = at == order.begin() ? &keeper.list.list : node_of(**(at - 1));
     before->next = at + 1 == order.end() ? &keeper.list.list : node_of(**(at + 1));
     order.erase(at);
-    // K9 release store, no pair: nobody's any more.
+    // K9 release store, no pair: nobody's any more. kept: as above.
     attachment.member_entry(attachment.member).death_word.store(0, std::memory_order_release);
-    if (watched_arena() == &attachment) watch(nullptr);
-    // K13 seq_cst load, no pair: ordered with K10 and K12; the keeper reads for a moment only.
-    while (keeper.reading.load(std::memory_order_seq_cst) == &attachment) cpu_relax();
-    if (!order.empty()) {
-        poke();
-        return;
-    }
-    // K4 release store -> K3.
-    keeper.ending.store(1, std::memory_order_release);
-    poke();
+    if (keeper.words.watched() == &attachment) keeper.words.watch(nullptr);
+    keeper.words.await_unread(&attachment);
+    if (!order.empty()) return keeper.words.poke();
+    keeper.words.end();
     ::pthread_join(keeper.thread, nullptr);
     keeper.running = false;
 }
@@ -256,14 +191,14 @@ void keeper_watch_parent(Attachment* attachment, MemberId parent, std::chrono::m
     if (!keeper.running) return;
     keeper.parent = parent;
     keeper.grace = grace;
-    watch(attachment);
-    poke();
+    keeper.words.watch(attachment);
+    keeper.words.poke();
 }
 
 void keeper_forget() noexcept {
     keeper.running = false;
     kept().clear();
-    watch(nullptr);
+    keeper.words.watch(nullptr);
 }
 
 }  // namespace lagoon::inline v1::detail

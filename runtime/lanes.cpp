@@ -95,7 +95,7 @@ std::uint32_t claim_lane(Attachment& attachment, std::uint64_t* state) noexcept 
 /// when their arena is closed.
 const LaneView* known_lane(const Attachment& attachment) noexcept {
     if (this_thread == nullptr || this_thread->epoch != process_epoch()) return nullptr;
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: an old one fits no lane of this thread's.
     const std::uint64_t member_state = attachment.member_state.load(std::memory_order_acquire);
     for (OwnLane* own = this_thread->lanes; own != nullptr; own = own->next) {
         if (own->view.attachment == &attachment && own->view.size() != 0 &&
@@ -119,7 +119,7 @@ const LaneView& claim_lane_in(Attachment& attachment) {
     const bool found = own != nullptr;
     if (!found) own = ::new (wiped_allocate(sizeof(OwnLane))) OwnLane{};
     own->state = state;
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     own->member_state = attachment.member_state.load(std::memory_order_acquire);
     own->view.assign(attachment.shared_lane, lane, false);
     if (!found) own->next = std::exchange(thread.lanes, own);
@@ -145,7 +145,7 @@ void thread_exits(void* exiting) noexcept {
     if (state->epoch != epoch) return;  // the parent's, in a forked child: wiped
     for (OwnLane* own = state->lanes; own != nullptr;) {
         Attachment& attachment = *own->view.attachment;
-        // B7 acquire load <- B6.
+        // B7 acquire load <- B6. kept: as above.
         if (own->view.size() != 0 &&
             attachment.member_state.load(std::memory_order_acquire) == own->member_state) {
             bool leases = false;
@@ -235,7 +235,7 @@ const LaneView& known_or_new_lane(const void* object) {
         ensure_member(attachment);
         const ProcessLock lock;
         // B7 acquire load <- B6: another thread's joining may have failed behind its claim, and a
-        // lane of nobody would be taken for a dead one's.
+        // lane of nobody would be taken for a dead one's. kept: as above.
         if (attachment->member_state.load(std::memory_order_acquire) != 0) {
             return claim_lane_in(*attachment);
         }

@@ -223,7 +223,7 @@ bool Lock::is_locked() const noexcept {
 }
 
 std::uint32_t Lock::owner_pid() const noexcept {
-    // L3 acquire load <- L1, L2, L7.
+    // L3 acquire load <- L1, L2, L7. kept: for display.
     const std::uint64_t word = word_.load(std::memory_order_acquire);
     const detail::Attachment* attachment = detail::attachment_of(this);
     if ((word & locked_bit) == 0 || attachment == nullptr) return 0;

@@ -98,7 +98,8 @@ Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
         return Claimed::no;
     }
     attachment.member = index;
-    // B6 release store -> B7.
+    // B6 release store -> B7: for threads that come without the process lock. kept: as in
+    // ensure_member.
     attachment.member_state.store(live, std::memory_order_release);
     return Claimed::yes;
 }
@@ -123,7 +124,7 @@ MemberLife member_life(int fd, const MemberEntry& member, std::uint32_t index,
 
 MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_t* state) noexcept {
     const MemberEntry& entry = attachment.member_entry(index);
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: whoever asks is a member by what it did itself.
     const std::uint64_t own = attachment.member_state.load(std::memory_order_acquire);
     if (own != 0 && index == attachment.member) {
         if (state != nullptr) *state = own;
@@ -213,7 +214,7 @@ void claim_member(Attachment& attachment) {
 
 void release_member(Attachment& attachment) noexcept {
     MemberEntry& entry = attachment.member_entry(attachment.member);
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     std::uint64_t live = attachment.member_state.load(std::memory_order_acquire);
     // B8 relaxed store, no pair: nobody counts on this process from here on.
     attachment.member_state.store(0, std::memory_order_relaxed);

@@ -39,7 +39,8 @@ void end_claim(const KeptSlot& kept, std::uint64_t even) noexcept {
     kept.claim->store(even, std::memory_order_release);
 }
 std::uint64_t truth_of(const KeptSlot& kept) noexcept {
-    // O1 acquire load <- O2, P2, P5, K4, K6.
+    // O1 acquire load <- O2, P2, P5, K4, K6. kept: what matters of it is the word that this thread
+    // stored itself, or a thief's that has put it back and touched nothing else.
     return kept.slot->truth.load(std::memory_order_acquire);
 }
 /// Does the slot's word still say that it is kept here, whoever may ask for it?
@@ -61,16 +62,17 @@ void forget(Keeping& keeping, KeptSlot& kept) noexcept {
 
 /// Behind the odd store: is the claim valid? Asked back from thieves, as often as they ask.
 bool settle_claim(KeptSlot& kept) noexcept {
-    std::uint64_t truth = truth_of(kept);
-    while (truth != kept.word) {
+    for (std::uint64_t truth = truth_of(kept); truth != kept.word;) {
         if (!is_kept_here(kept, truth)) return false;
         // O2 seq_cst RMW <- O2, P2, P5, K4, K6 -> O1, O2, P1: a failure means that the thief has
-        // taken it or gone away, so somebody else's step.
+        // taken it or gone away, so somebody else's step. kept: its order, for it puts our own word
+        // back and brings nothing along; the thief's fence orders it with the claim.
         if (kept.slot->truth.compare_exchange_strong(truth, kept.word, std::memory_order_seq_cst,
                                                      std::memory_order_acquire)) {
-            return true;
+            break;
         }
     }
+    claim_fence();  // O15: a snapshot that sees what we write sees that it is lent
     return true;
 }
 
@@ -91,7 +93,8 @@ bool claim_slot(Keeping& keeping, KeptSlot& kept) noexcept {
 /// A valid claim becomes a word at which no claim stands, by the owner's store.
 void leave_claim(Keeping& keeping, KeptSlot& kept, std::uint64_t word) noexcept {
     // K4 release store -> O1, O2, P1: it may overwrite the question of a thief, who finds the claim
-    // odd, or even behind this.
+    // odd, or even behind this. kept: for the next holder of what make_room gives away, which takes
+    // more slots than the scenes have.
     kept.slot->truth.store(word, std::memory_order_release);
     end_claim(kept, own_claim(kept) + 1);
     forget(keeping, kept);
@@ -121,7 +124,8 @@ void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool st
             // K0 relaxed load, no pair: this thread alone writes it.
             const std::uint64_t before = claim.load(std::memory_order_relaxed);
             // K5 release store -> K3: no slot is under the number of a lane that was free;
-            // its last owner may have died with it odd.
+            // its last owner may have died with it odd. kept: who looks at the claim of a word has
+            // the word, which K6 stores behind this.
             claim.store(before + before % 2, std::memory_order_release);
             keeping.free_claims |= 1U << e;
         }
@@ -226,7 +230,7 @@ bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
     if (!may_be_kept(*keeping.front)) return false;
     if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
-    // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word.
+    // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word. kept: as P7.
     if (cache.demand->load(std::memory_order_seq_cst) != 0) return false;
     if (keeping.free_claims == 0 && ++keeping.crowded % crowded_releases == 0) {
         make_room(pool, cache);
@@ -251,6 +255,7 @@ void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept
     end_claim(kept, own_claim(kept) + 1);
     light_fence();
     // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
+    // kept: that fence orders it, whatever its order; relaxed is the same instruction on x86.
     if (cache.demand->load(std::memory_order_seq_cst) != 0) {
         free_kept(pool, keeping, kept);
     } else if (keeping.front != &kept && !keeping.busy) {
@@ -309,13 +314,13 @@ bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
             push(cache, left, taken.index);
         }
         // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
-        // look at the truth.
+        // look at the truth. kept: as P7.
         const std::uint64_t hints =
             cache.free_hints[taken.index / 64].load(std::memory_order_seq_cst);
         if ((hints >> (taken.index % 64) & 1) == 0)
             hints_of(*cache.body, Hint::free).set(taken.index);
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
-        // look.
+        // look. kept: as above.
         demanded = cache.demand->load(std::memory_order_seq_cst) != 0;
     }
     if (!demanded) return true;

@@ -61,7 +61,7 @@ __attribute__((no_sanitize("thread"))) void copy_guarded(std::byte* into, const 
     }
     for (; done < bytes; ++done) {
         auto& source = *reinterpret_cast<const Atomic<unsigned char>*>(from + done);
-        // O15 acquire load, no pair: as above.
+        // O15 acquire load, no pair: as above. kept: no scene has a value with an odd byte.
         into[done] = std::byte{source.load(std::memory_order_acquire)};
     }
 }
@@ -243,7 +243,7 @@ void throw_changed(const PoolObject& pool, std::uint64_t index) {
 
 std::uint64_t leases_held(const Attachment& attachment) noexcept {
     std::uint64_t held = 0;
-    // B7 acquire load <- B6.
+    // B7 acquire load <- B6. kept: changed under the process lock only.
     if (attachment.member_state.load(std::memory_order_acquire) == 0) return 0;
     attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
         PoolBody& body = body_of(*reinterpret_cast<PoolObject*>(object));
@@ -254,7 +254,7 @@ std::uint64_t leases_held(const Attachment& attachment) noexcept {
             if (lane < attachment.header->max_members) {
                 held += lane == attachment.member ? 1 : 0;
             } else if (lane < attachment.header->max_lanes) {
-                // R2 acquire load <- R3, N1.
+                // R2 acquire load <- R3, N1. kept: of this process's lanes, and another's is none.
                 const std::uint64_t state =
                     attachment.lane_entry(lane).state.load(std::memory_order_acquire);
                 held += is_live(state) && member_of_lane(state) == attachment.member ? 1 : 0;
@@ -276,11 +276,10 @@ Seen copy_idle(const PoolObject& pool, std::uint64_t index, std::byte* value,
         *copied = kept || word::state(seen.word) == SlotState::free;
         if (!*copied) return seen;
         const std::uint64_t claimed = kept ? claimed_by(pool, seen.word) : 0;
+        if (claimed % 2 != 0) continue;  // lent since
         copy_guarded(value, value_of(body, index), body.value_bytes);
-        // A keeper's claim is a plain store: behind the fence it is visible, if anything is that it
-        // wrote afterwards.
-        if (kept) *copied = heavy_fence();
         // O1 acquire load <- O2, P2, P5, K4, K6: unchanged, so the copy is of one idle moment.
+        // kept: O15 has the copy in front of it, so relaxed would do.
         const std::uint64_t again = slot_of(body, index).truth.load(std::memory_order_acquire);
         if (again == seen.word && (!kept || claimed_by(pool, seen.word) == claimed)) return seen;
     }
@@ -300,7 +299,7 @@ void pool_snapshot(PoolObject& pool, void* value,
         const Seen seen = copy_idle(pool, index, static_cast<std::byte*>(value), &info.has_value);
         const std::uint64_t word = seen.word;
         info.index = index;
-        // O13 acquire load <- O8, O14.
+        // O13 acquire load <- O8, O14. kept: for display.
         info.fill = meta::fill(slot.meta.load(std::memory_order_acquire));
         info.uses = word::generation(word) / 2;
         info.state = status_of(seen);

@@ -19,6 +19,7 @@
 #include "pool_body.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
+#include "turn.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -139,30 +140,10 @@ private:
 };
 
 /// The process's lane has one thief at a time, for a question must be nobody else's.
-class SharedTurn {
-public:
-    explicit SharedTurn(const PoolCache& cache, Atomic<std::uint64_t>& turn) noexcept
-        : turn_{cache.shared ? &turn : nullptr} {
-        std::uint64_t before = 0;
-        // K7 acq_rel RMW <- K8: who has it is at work and waits for nobody. A forked child's copy
-        // may say that a thread of its parent has it.
-        while (turn_ != nullptr &&
-               !turn_->compare_exchange_strong(before, cache.epoch, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed)) {
-            if (before == cache.epoch) before = 0;
-            cpu_relax();
-        }
-    }
-    ~SharedTurn() {
-        // K8 release store -> K7.
-        if (turn_ != nullptr) turn_->store(0, std::memory_order_release);
-    }
-    SharedTurn(const SharedTurn&) = delete;
-    SharedTurn& operator=(const SharedTurn&) = delete;
-
-private:
-    Atomic<std::uint64_t>* turn_;
-};
+Turn turn_of(const PoolObject& pool, const PoolCache& cache) noexcept {
+    Atomic<std::uint64_t>* shared = cache.shared ? &attachment_of(&pool)->shared_thief : nullptr;
+    return Turn{shared, cache.epoch};
+}
 
 }  // namespace
 
@@ -170,7 +151,7 @@ Taken steal(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     Keeping& keeping = cache.keeping;
     if (!keeping.steals || keeping.busy) return not_taken(Outcome::would_block);
     const Busy busy{keeping};
-    const SharedTurn turn{cache, attachment_of(&pool)->shared_thief};
+    const Turn turn = turn_of(pool, cache);
     Thief thief{pool, cache, Loot::one, effort};
     for (std::uint32_t round = 0; round < theft_rounds; ++round) {
         if (!thief.pass() || thief.taken().word != 0 || thief.refused()) break;
@@ -184,7 +165,7 @@ void free_all_kept(PoolObject& pool) noexcept {
     settle_parked(cache);
     free_own_kept(pool, cache);
     Thief thief{pool, cache, Loot::none, Effort::slots};
-    const SharedTurn turn{cache, attachment_of(&pool)->shared_thief};
+    const Turn turn = turn_of(pool, cache);
     // In a closed pool nothing more is kept, so a pass comes that finds nothing.
     for (std::uint32_t round = 0; round < theft_rounds || is_closed(body_of(pool)); ++round) {
         if (!thief.pass() || thief.refused()) break;

@@ -14,6 +14,7 @@
 
 #include "arena_file.hpp"
 #include "attachment.hpp"
+#include "futex_mutex.hpp"
 #include "os.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -27,7 +28,7 @@ constexpr std::size_t size_classes = 32;  // up to 8 KiB
 /// In wiped memory.
 struct Control {
     Atomic<std::uint64_t> epoch;
-    Atomic<std::uint32_t> mutex;  // 0 free, 1 taken, 2 taken and waited for
+    Atomic<std::uint32_t> mutex;  // futex_mutex.hpp
     std::array<void*, size_classes> free_lists;
 };
 
@@ -64,26 +65,8 @@ std::byte* map_wiped(std::size_t bytes) {
     return static_cast<std::byte*>(memory);
 }
 
-void lock_mutex(Atomic<std::uint32_t>& mutex) noexcept {
-    std::uint32_t free = 0;
-    // M1 acquire RMW <- M3.
-    if (mutex.compare_exchange_strong(free, 1, std::memory_order_acquire,
-                                      std::memory_order_relaxed)) {
-        return;
-    }
-    // M2 acquire RMW <- M3: the holder's unlock ends the loop.
-    while (mutex.exchange(2, std::memory_order_acquire) != 0) {
-        (void)os::futex_wait(mutex, 2, for_ever);
-    }
-}
-
-void unlock_mutex(Atomic<std::uint32_t>& mutex) noexcept {
-    // M3 release RMW -> M1, M2.
-    if (mutex.exchange(0, std::memory_order_release) == 2) os::futex_wake(mutex, 1);
-}
-
 Ordinary* find_ordinary() noexcept {
-    // M4 acquire load <- M5.
+    // M4 acquire load <- M5. kept: for what make_ordinary wrote, in private memory.
     return published.load(std::memory_order_acquire);
 }
 
@@ -104,14 +87,14 @@ void after_fork_in_child() noexcept {
 }
 
 void register_handlers() {
-    // M6 acquire load <- M7.
+    // M6 acquire load <- M7. kept: a flag alone; handlers that are there twice do no harm.
     if (has_handlers.load(std::memory_order_acquire)) return;
     if (const int error =
             ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
         error != 0) {
         throw Error{Errc::system, "no memory for what is to be done when the process forks", error};
     }
-    // M7 release store -> M6.
+    // M7 release store -> M6. kept: as M6.
     has_handlers.store(true, std::memory_order_release);
 }
 
@@ -125,7 +108,7 @@ Ordinary& make_ordinary() {
     fresh->next = region + round_up(sizeof(Control), granule);
     fresh->end = region + region_bytes;
     Ordinary* found = nullptr;
-    // M5 acq_rel RMW <- M5 -> M4, M5.
+    // M5 acq_rel RMW <- M5 -> M4, M5. kept: as M4; torn, two threads would go on with a mutex each.
     if (published.compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel,
                                           std::memory_order_acquire)) {
         return *fresh.release();
@@ -151,7 +134,8 @@ void begin_epoch(Ordinary& ordinary) noexcept {
             forget_gates_of_parent();
             make_attachments_foreign();
         }
-        // M9 release store -> M10: the attachments are marked before anybody goes on.
+        // M9 release store -> M10: the attachments are marked before anybody goes on. kept: no
+        // scene forks.
         wiped.epoch.store(epoch, std::memory_order_release);
     }
     unlock_mutex(wiped.mutex);
@@ -175,11 +159,11 @@ void prepare_process() {
 std::uint64_t process_epoch() noexcept {
     Ordinary& own = ordinary();
     const Control& wiped = *own.control;
-    // M10 acquire load <- M9.
+    // M10 acquire load <- M9. kept: as M9.
     std::uint64_t epoch = wiped.epoch.load(std::memory_order_acquire);
     if (epoch == 0) [[unlikely]] {
         begin_epoch(own);
-        // M10 acquire load <- M9.
+        // M10 acquire load <- M9. kept: begin_epoch holds the mutex.
         epoch = wiped.epoch.load(std::memory_order_acquire);
     }
     return epoch;

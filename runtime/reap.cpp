@@ -127,7 +127,7 @@ Reaped repair_if_dead(Attachment& attachment, std::uint32_t index) noexcept {
 
 void repair_own(Attachment& attachment) noexcept {
     try {
-        // B7 acquire load <- B6.
+        // B7 acquire load <- B6. kept: changed under the process lock only.
         const DeadLanes own{attachment, attachment.member,
                             attachment.member_state.load(std::memory_order_acquire)};
         Reaped done;

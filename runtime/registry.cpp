@@ -34,7 +34,7 @@ std::vector<Range>& closed_ranges() {
 
 template <class Each>
 void each_attachment(Each&& each) noexcept {
-    // G1 acquire load <- G2.
+    // G1 acquire load <- G2. kept: for what the constructor wrote, in private memory.
     const std::uint32_t count = registered.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < count; ++i) {
         // G3 relaxed load, no pair: published by G2.
@@ -44,12 +44,12 @@ void each_attachment(Each&& each) noexcept {
 }
 
 std::uintptr_t base_of(const Attachment& attachment) noexcept {
-    // G4 acquire load <- G5.
+    // G4 acquire load <- G5. kept: as G6.
     return attachment.base.load(std::memory_order_acquire);
 }
 
 std::uint64_t bytes_of(const Attachment& attachment) noexcept {
-    // G6 acquire load <- G7.
+    // G6 acquire load <- G7: all else about the mapping, which is plain. kept: in private memory.
     return attachment.bytes.load(std::memory_order_acquire);
 }
 
@@ -100,7 +100,7 @@ Attachment* new_attachment() {
     auto* fresh = new Attachment;
     // G9 relaxed store, no pair: published by G2.
     registry[place].store(fresh, std::memory_order_relaxed);
-    // G2 release store -> G1.
+    // G2 release store -> G1. kept: as G1.
     registered.store(place + 1, std::memory_order_release);
     return fresh;
 }
@@ -111,9 +111,9 @@ void publish_mapping(Attachment& attachment, void* base, std::uint64_t bytes) no
     attachment.shared_lane.shared = true;
     attachment.shared_lane.attachment = &attachment;
     attachment.shared_lane.set_size(bytes);
-    // G5 release store -> G4.
+    // G5 release store -> G4. kept: as G6.
     attachment.base.store(reinterpret_cast<std::uintptr_t>(base), std::memory_order_release);
-    // G7 release store -> G6: last, for a range of no bytes holds no address.
+    // G7 release store -> G6: last, for a range of no bytes holds no address. kept: as G6.
     attachment.bytes.store(bytes, std::memory_order_release);
 }
 
@@ -121,7 +121,7 @@ void retire_mapping(Attachment& attachment) noexcept {
     const std::uint64_t bytes = bytes_of(attachment);
     void* at = attachment.header;
     attachment.closed_bytes = bytes;
-    // G7 release store -> G6.
+    // G7 release store -> G6. kept: as G6.
     attachment.bytes.store(0, std::memory_order_release);
     // One call replaces the arena by a reservation: no other mapping can land there in between.
     if (::mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,

@@ -32,7 +32,8 @@ std::uint64_t jittered(std::uint64_t ns, const void* salt) noexcept {
 }  // namespace
 
 void Sleeper::Poke::operator()() const noexcept {
-    // E1 release RMW -> E2, W5, D2, V5: the stop request is seen by who looks again.
+    // E1 release RMW -> E2, W5, D2, V5: the stop request is seen by who looks again. kept: no scene
+    // has stop tokens, whose own lock orders the request; torn, it would lose another's wake-up.
     event->fetch_add(step, std::memory_order_release);
     os::futex_wake(*event, everybody);
 }
@@ -46,7 +47,8 @@ Sleeper::Sleeper(const void* object, Atomic<std::uint32_t>& event, const Patienc
       poke_{std::in_place, patience.stop, Poke{&event, step}},
       cap_ns_{first_cap_ns} {
     // X4 relaxed RMW, no pair: whoever closes the arena while another thread comes to it has
-    // broken a contract; this tells of those who are there.
+    // broken a contract; this tells of those who are there. kept: in private memory; torn, one
+    // would not be told of.
     attachment_->sleepers.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -54,7 +56,8 @@ Sleeper::~Sleeper() {
     // A stop request that runs it in another thread is waited for.
     poke_.reset();
     if (!is_epoch_of_process(epoch_)) return;  // forked in a predicate: counted in the parent
-    // X6 release RMW -> X5: nothing of the mapping is touched by the waiting after it.
+    // X6 release RMW -> X5: nothing of the mapping is touched by the waiting after it. kept: as X4
+    // and X5.
     attachment_->sleepers.fetch_sub(1, std::memory_order_release);
 }
 

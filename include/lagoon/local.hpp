@@ -83,7 +83,7 @@ public:
     Local& operator=(const Local&) = delete;
     /// Destroys the clients; in a forked child, only those that were built there.
     ~Local() {
-        // L3 acquire load <- L5.
+        // L3 acquire load <- L5. kept: whoever destroys it knows by other means that all are done.
         State* state = state_.load(std::memory_order_acquire);
         if (state == nullptr) return;
         if (state->epoch == detail::process_epoch()) {
@@ -174,13 +174,14 @@ private:
 
     State& state() const {
         const std::uint64_t epoch = detail::process_epoch();
-        // L4 acquire load <- L5.
+        // L4 acquire load <- L5. kept: for what State's constructor wrote, in private memory.
         State* found = state_.load(std::memory_order_acquire);
         while (found == nullptr || found->epoch != epoch) {
             auto fresh = std::make_unique<State>();
             fresh->epoch = epoch;
             State* before = found;
-            // L5 acq_rel RMW -> L3, L4: the table; another thread's success ends the loop.
+            // L5 acq_rel RMW -> L3, L4: the table; another thread's success ends the loop. kept: as
+            // L4; torn, two threads would go on with a table each.
             if (state_.compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel,
                                                std::memory_order_acquire)) {
                 if (before != nullptr) detail::abandon(before);

@@ -24,6 +24,7 @@ constexpr std::size_t hex_shown_bytes = 32;
 template <class T>
 void peek_into(const std::byte* from, std::byte* into) {
     // Y1 acquire load, no pair: for display; keeps a later look at a slot's word behind the copy.
+    // kept: the copy is pool_info.cpp's otherwise, which has scenes.
     const T value =
         reinterpret_cast<const detail::Atomic<T>*>(from)->load(std::memory_order_acquire);
     std::memcpy(into, &value, sizeof value);
@@ -201,7 +202,7 @@ Json read_element(const ArenaView& view, const DirectoryEntry& entry,
 }
 
 std::uint64_t peek(const void* word) {
-    // Y2 acquire load, no pair: for display.
+    // Y2 acquire load, no pair: for display. kept: as Y1.
     return static_cast<const detail::Atomic<std::uint64_t>*>(word)->load(std::memory_order_acquire);
 }
 

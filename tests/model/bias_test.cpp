@@ -234,3 +234,72 @@ TEST_CASE("model: a reaper does not take an older look at a lane for a keeper's 
     });
     look_deeply(scene.program(), 2, 2);
 }
+
+namespace {
+/// As a borrower who writes plainly, but known to the model's histories.
+void write_both(const lagoon::Lease<Resource>& lease) {
+    if (!lease) return;
+    // Y5 relaxed store, no pair: as a plain one.
+    detail::as_atomic(lease->a).store(1, std::memory_order_relaxed);
+    // Y5 relaxed store, no pair: as above.
+    detail::as_atomic(lease->b).store(1, std::memory_order_relaxed);
+}
+template <std::size_t Capacity>
+void look_at_all(PoolRoot<Capacity>& root) {
+    for (const auto& slot : root.pool.snapshot()) {
+        if (slot.value) require(slot.value->a == slot.value->b, "a mixture was taken");
+    }
+}
+}  // namespace
+
+TEST_CASE("model: a snapshot takes no mixture of what a keeper is writing") {
+    // Lent by its claim word where it lies in front, else HELD.
+    for (const bool front : {true, false}) {
+        auto scene = PoolScene<2>(front ? "bias.snapshot" : "bias.snapshot.behind", biased).idle(2);
+        scene.keeper("a", 0, [front](PoolRoot<2>& root) {
+            const auto first = root.pool.try_acquire();
+            if (front) return write_both(first);
+            write_both(root.pool.try_acquire());
+        });
+        scene.thread("b", 1, look_at_all<2>);
+        look_everywhere(scene.program(), 2);
+    }
+}
+
+TEST_CASE("model: a snapshot takes no mixture of what was asked back from a thief") {
+    auto scene = PoolScene<1>("bias.snapshot.asked", biased).idle(1);
+    scene.keeper("a", 0, [](PoolRoot<1>& root) { write_both(root.pool.try_acquire()); });
+    scene.thread("b", 1, [](PoolRoot<1>& root) { write_both(root.pool.try_acquire()); });
+    scene.thread("c", 1, look_at_all<1>);
+    look_everywhere(scene.program(), 2);
+    look_deeply(scene.program(), 2);
+}
+
+namespace {
+struct TwoPools {
+    lagoon::Pool<Resource> pool{"pool", {.capacity = 1, .on_death = lagoon::OnDeath::reuse}};
+    lagoon::Pool<Resource> other{"other", {.capacity = 1}};
+};
+}  // namespace
+
+TEST_CASE("model: a kept slot that comes back after another pool was used serves who waits") {
+    auto scene = Scene<TwoPools>("bias.wait.other", biased);
+    scene.arranged([](TwoPools& root) { root.pool.add({0, 0}); });
+    scene.actor(
+        "a", 0,
+        [](TwoPools& root) {
+            auto lease = root.pool.try_acquire();
+            if (lease) use(*lease);
+            (void)root.other.try_acquire();
+        },
+        [](TwoPools& root) { (void)root.pool.try_acquire(); });
+    scene.actor(
+        "b", 1,
+        [](TwoPools& root) {
+            auto lease = root.pool.acquire();
+            require(static_cast<bool>(lease), "an acquire without a deadline came back empty");
+            use(*lease);
+        },
+        [](TwoPools& root) { (void)detail::lane_of(&root.pool); });
+    look_everywhere(scene.program(), 2);
+}

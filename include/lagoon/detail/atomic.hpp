@@ -64,7 +64,9 @@ LAGOON_ALWAYS_INLINE void light_fence() noexcept {}
 inline bool heavy_fence(model::Site site = model::here()) noexcept {
     return model::heavy_fence_at(site);
 }
-inline void claim_fence() noexcept { model::release_fence(); }
+inline void claim_fence(model::Site site = model::here()) noexcept {
+    model::release_fence_at(site);
+}
 inline void cpu_relax() { model::relax(); }
 constexpr int spin_rounds(int) noexcept { return 1; }
 #else

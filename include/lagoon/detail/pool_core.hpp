@@ -256,7 +256,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
                 light_fence();
                 // Read behind the fence, or a signal handler's changes would be seen by half.
                 SlotHead* slot = front->slot;
-                // O1 acquire load <- O2, P2, P5, K4, K6.
+                // O1 acquire load <- O2, P2, P5, K4, K6. kept: as in truth_of(const KeptSlot&).
                 const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
                 const std::uint64_t word = front->word;
                 if (truth == word) [[likely]] {
@@ -314,7 +314,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
             front->claim->store(held.claimed + 1, std::memory_order_release);
             light_fence();
             // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a
-            // second look.
+            // second look. kept: that fence orders it, whatever its order.
             if (cache->demand->load(std::memory_order_seq_cst) != 0) [[unlikely]]
                 pool_unkeep(pool);
             return;

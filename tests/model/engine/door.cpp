@@ -152,9 +152,10 @@ bool heavy_fence_at(Site site) noexcept {
     return barrier_everywhere();
 }
 
-void release_fence() noexcept {
+void release_fence_at(Site site) noexcept {
     if (!world().inside()) return;
     const heap::EngineScope scope;
+    if (weakened(site, nullptr) == Weaker::gone) return;
     world().memory.release_fence(world().current());
 }
 

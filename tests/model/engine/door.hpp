@@ -33,7 +33,7 @@ bool atomic_compare_exchange(void* at, unsigned size, std::uint64_t& expected,
                              std::memory_order failure, Site site);
 bool heavy_fence_at(Site site) noexcept;
 /// What the actor has seen goes with every store behind this, of whatever order.
-void release_fence() noexcept;
+void release_fence_at(Site site) noexcept;
 void relax();
 
 /// As lagoon's, by the same members.

@@ -142,10 +142,11 @@ void World::list_events() {
             if (until != until_buried || nobody_dying()) events_.push_back({Event::deadline, a});
         }
     }
-    if (events_.empty() && yields) events_.push_back({Event::actor, current_});
     for (int a = 0; a < count_; ++a) {
         if (memory.has_buffered(a)) events_.push_back({Event::flush, a});
     }
+    // Who goes round and round sees nothing new before something else has happened.
+    if (events_.empty() && yields) events_.push_back({Event::actor, current_});
     for (int p = 0; p < most_processes; ++p) {
         if (may_kill(p)) events_.push_back({Event::kill, p});
     }

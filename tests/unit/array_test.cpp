@@ -186,7 +186,7 @@ TEST_CASE("array: fill sets every element") {
     room->none.fill(1);
 }
 
-TEST_CASE("array: no addition of any thread or process is lost") {
+TEST_CASE("array: no addition of any thread or process is lost", "[child]") {
     auto room = make_room();
     const auto work = [&] {
         for (int i = 0; i < 5000; ++i) {

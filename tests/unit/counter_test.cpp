@@ -62,7 +62,7 @@ TEST_CASE("counter: who opens the arena finds the total, not the initial value")
     CHECK(same->from.load() == -4);
 }
 
-TEST_CASE("counter: no count of any thread or process is lost") {
+TEST_CASE("counter: no count of any thread or process is lost", "[child]") {
     auto room = Arena::create(unique_name("counter"));
     const auto work = [&] {
         for (int i = 0; i < 10'000; ++i) room->count.add(i % 3);

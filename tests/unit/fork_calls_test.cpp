@@ -106,7 +106,7 @@ void call_with(Fork& fork, Call&& call) {
 
 }  // namespace
 
-TEST_CASE("fork: a child forked in a factory leaves the slot to its parent", "[fork]") {
+TEST_CASE("fork: a child forked in a factory leaves the slot to its parent", "[fork][child]") {
     Fork fork{each_way()};
     const bool throws = GENERATE(false, true);
     const auto desk = Arena<Desk>::create(unique_name("fork-calls"));
@@ -151,7 +151,7 @@ TEST_CASE("fork: a child forked in a factory leaves the slot to its parent", "[f
     REQUIRE(desk->pool.idle() == 1);
 }
 
-TEST_CASE("fork: a child forked in on_create leaves the slot to its parent", "[fork]") {
+TEST_CASE("fork: a child forked in on_create leaves the slot to its parent", "[fork][child]") {
     Fork fork{each_way()};
     const bool throws = GENERATE(false, true);
     const auto desk = Arena<Desk>::create(unique_name("fork-calls"));
@@ -169,7 +169,7 @@ TEST_CASE("fork: a child forked in on_create leaves the slot to its parent", "[f
     REQUIRE(desk->pool.stats().create_failed == 0);
 }
 
-TEST_CASE("fork: a child forked in a hook leaves the slot to its parent", "[fork]") {
+TEST_CASE("fork: a child forked in a hook leaves the slot to its parent", "[fork][child]") {
     Fork fork{each_way()};
     const bool throws = GENERATE(false, true);
     const auto name = unique_name("fork-calls");
@@ -268,7 +268,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("fork: a child forked while an arena is made leaves it to its parent", "[fork]") {
+TEST_CASE("fork: a child forked while an arena is made leaves it to its parent", "[fork][child]") {
     Fork fork{each_way()};
     inside = {&fork, GENERATE(Place::scratch_constructor, Place::constructor, Place::on_create),
               GENERATE(false, true)};
@@ -289,7 +289,8 @@ TEST_CASE("fork: a child forked while an arena is made leaves it to its parent",
     REQUIRE(desk->pool.leased() == 1);
 }
 
-TEST_CASE("fork: a child forked in a change of a wide value leaves it to its parent", "[fork]") {
+TEST_CASE("fork: a child forked in a change of a wide value leaves it to its parent",
+          "[fork][child]") {
     Fork fork{each_way()};
     const bool throws = GENERATE(false, true);
     const auto desk = Arena<Desk>::create(unique_name("fork-calls"));
@@ -319,7 +320,7 @@ TEST_CASE("fork: a child forked in a change of a wide value leaves it to its par
     REQUIRE(desk->wide.load() == first);
 }
 
-TEST_CASE("fork: a child's copy of a guard does not unlock a strict lock", "[fork]") {
+TEST_CASE("fork: a child's copy of a guard does not unlock a strict lock", "[fork][child]") {
     Fork fork{each_way()};
     const auto desk = Arena<Desk>::create(unique_name("fork-calls"));
     call_with(fork, [&] {
@@ -331,7 +332,8 @@ TEST_CASE("fork: a child's copy of a guard does not unlock a strict lock", "[for
     REQUIRE_FALSE(desk->strict.is_locked());
 }
 
-TEST_CASE("fork: a child forked in a predicate is not counted among those who wait", "[fork]") {
+TEST_CASE("fork: a child forked in a predicate is not counted among those who wait",
+          "[fork][child]") {
     if (support::under_tsan) {
         return support::skip("fork: in a predicate",
                              "thread sanitizer cannot follow a forked child's keeper");

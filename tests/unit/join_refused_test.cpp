@@ -66,7 +66,8 @@ long __wrap_syscall(long number, ...) {
 // NOLINTEND(bugprone-reserved-identifier)
 }
 
-TEST_CASE("members: a lane is not claimed under a membership that was given back meanwhile") {
+TEST_CASE("members: a lane is not claimed under a membership that was given back meanwhile",
+          "[child]") {
     const auto desk = Arena<Desk>::create(unique_name("join-refused"));
     REQUIRE(desk->pool.add(1));
     const Flag leased;

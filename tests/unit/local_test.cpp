@@ -190,7 +190,7 @@ TEST_CASE("local: a builder may use the cache for another slot") {
     CHECK(both.name == 3);
 }
 
-TEST_CASE("local: a forked child starts empty, and leaves the parent's clients alone") {
+TEST_CASE("local: a forked child starts empty, and leaves the parent's clients alone", "[child]") {
     auto clients = std::make_unique<lagoon::Local<Client>>();
     auto untouched = std::make_unique<lagoon::Local<Client>>();
     Place place{{4}};

@@ -170,7 +170,7 @@ TEST_CASE("lock: a stop request ends a wait, and harms neither word nor owner") 
     room->lock.unlock();
 }
 
-TEST_CASE("lock: unlocking wakes who waits, in this process or another") {
+TEST_CASE("lock: unlocking wakes who waits, in this process or another", "[child]") {
     auto room = make_room();
     for (int i = 0; i < 20; ++i) {
         (void)room->lock.lock();
@@ -232,7 +232,7 @@ TEST_CASE("lock: it makes a system call only to wake who waits", "[process]") {
     CHECK_FALSE(died);
 }
 
-TEST_CASE("lock: locking twice in one thread for ever prints and aborts") {
+TEST_CASE("lock: locking twice in one thread for ever prints and aborts", "[child]") {
     auto room = make_room();
     CHECK(aborts(room, [](Room& in) {
         (void)in.lock.lock();
@@ -255,7 +255,7 @@ TEST_CASE("lock: the thread that holds it tries in vain, and waits to its deadli
     room->lock.unlock();
 }
 
-TEST_CASE("lock: unlocking what is not locked prints and aborts") {
+TEST_CASE("lock: unlocking what is not locked prints and aborts", "[child]") {
     auto room = make_room();
     CHECK(aborts(room, [](Room& in) { in.lock.unlock(); }));
     CHECK(aborts(room, [](Room& in) {
@@ -265,7 +265,8 @@ TEST_CASE("lock: unlocking what is not locked prints and aborts") {
     }));
 }
 
-TEST_CASE("lock: any thread of any process may unlock, unless strict_owner was asked for") {
+TEST_CASE("lock: any thread of any process may unlock, unless strict_owner was asked for",
+          "[child]") {
     auto room = make_room();
     (void)room->lock.lock();
     std::thread{[&] { room->lock.unlock(); }}.join();
@@ -288,7 +289,7 @@ TEST_CASE("lock: any thread of any process may unlock, unless strict_owner was a
     }));
 }
 
-TEST_CASE("lock: a dead owner's lock is unlocked, and dirty until mark_clean") {
+TEST_CASE("lock: a dead owner's lock is unlocked, and dirty until mark_clean", "[child]") {
     auto room = make_room();
     const support::Flag there;
     Child child = make_holder(room, there);
@@ -318,7 +319,7 @@ TEST_CASE("lock: a dead owner's lock is unlocked, and dirty until mark_clean") {
     room->lock.unlock();
 }
 
-TEST_CASE("lock: who waits for a lock gets it by its owner's death, and is told") {
+TEST_CASE("lock: who waits for a lock gets it by its owner's death, and is told", "[child]") {
     auto room = make_room();
     const support::Flag there;
     Child child = make_holder(room, there);
@@ -335,7 +336,7 @@ TEST_CASE("lock: who waits for a lock gets it by its owner's death, and is told"
     CHECK(locked->owner_died());
 }
 
-TEST_CASE("lock: an owner killed in its unlock, before the wake, keeps nobody waiting") {
+TEST_CASE("lock: an owner killed in its unlock, before the wake, keeps nobody waiting", "[child]") {
     auto room = make_room();
     const support::Flag there;
     const support::Flag unlock;
@@ -365,7 +366,7 @@ TEST_CASE("lock: an owner killed in its unlock, before the wake, keeps nobody wa
     CHECK_FALSE(died);
 }
 
-TEST_CASE("lock: a waiter that is stopped holds up nobody behind it") {
+TEST_CASE("lock: a waiter that is stopped holds up nobody behind it", "[child]") {
     auto room = make_room();
     (void)room->lock.lock();
     Child first{[&] { return room->lock.lock() ? 0 : 1; }};
@@ -424,7 +425,8 @@ TEST_CASE("lock: threads beyond the arena's lanes exclude each other, too") {
     room->other.unlock();
 }
 
-TEST_CASE("lock: what is written under it is whole for the next holder, threads and processes") {
+TEST_CASE("lock: what is written under it is whole for the next holder, threads and processes",
+          "[child]") {
     auto room = make_room();
     const auto work = [&] {
         for (int i = 0; i < 3000; ++i) {
@@ -448,7 +450,8 @@ TEST_CASE("lock: what is written under it is whole for the next holder, threads 
     CHECK(room->data[0].load() == 12000);
 }
 
-TEST_CASE("lock: holders killed at random leave it usable, and every one of them is told of") {
+TEST_CASE("lock: holders killed at random leave it usable, and every one of them is told of",
+          "[child]") {
     auto room = make_room();
     support::Shared<std::atomic<int>> laps;
     int wrong = 0;

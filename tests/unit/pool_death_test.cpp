@@ -86,7 +86,7 @@ std::uint32_t deaths_of(const Arena& room, std::uint64_t index) {
 
 }  // namespace
 
-TEST_CASE("pool death: a dead borrower's resource is lent again, and says recovered") {
+TEST_CASE("pool death: a dead borrower's resource is lent again, and says recovered", "[child]") {
     auto room = make_full_room(1);
     const std::uint64_t fill = room->items.try_acquire().fill();
     live_and_die([&](auto&& die) {
@@ -109,7 +109,7 @@ TEST_CASE("pool death: a dead borrower's resource is lent again, and says recove
     CHECK(room.reap() == lagoon::Reaped{});
 }
 
-TEST_CASE("pool death: recovered stays until somebody vouches for the resource") {
+TEST_CASE("pool death: recovered stays until somebody vouches for the resource", "[child]") {
     auto room = make_full_room(1);
     borrow_and_die(room);
     for (int i = 0; i < 3; ++i) CHECK(room->items.try_acquire().recovered());
@@ -130,7 +130,7 @@ TEST_CASE("pool death: recovered stays until somebody vouches for the resource")
     CHECK_FALSE(room->items.acquire_or_create([](Item&) {}).recovered());
 }
 
-TEST_CASE("pool death: a lease marked clean by another thread than its taker") {
+TEST_CASE("pool death: a lease marked clean by another thread than its taker", "[child]") {
     auto room = make_full_room(1);
     borrow_and_die(room);
     auto lease = room->items.try_acquire();
@@ -140,19 +140,19 @@ TEST_CASE("pool death: a lease marked clean by another thread than its taker") {
     CHECK_FALSE(room->items.try_acquire().recovered());
 }
 
-TEST_CASE("pool death: reuse lends again at once, with recovered set") {
+TEST_CASE("pool death: reuse lends again at once, with recovered set", "[child]") {
     auto room = make_full_room(1, OnDeath::reuse);
     CHECK(borrow_and_die(room).leases == 1);
     CHECK(room->items.try_acquire().recovered());
 }
 
-TEST_CASE("pool death: reset_then_reuse lends again where no process has a reset") {
+TEST_CASE("pool death: reset_then_reuse lends again where no process has a reset", "[child]") {
     auto room = make_full_room(1, OnDeath::reset_then_reuse);
     CHECK(borrow_and_die(room).leases == 1);
     CHECK(room->items.try_acquire().recovered());
 }
 
-TEST_CASE("pool death: destroy empties the slot") {
+TEST_CASE("pool death: destroy empties the slot", "[child]") {
     auto room = make_full_room(1, OnDeath::destroy);
     const std::uint64_t fill = room->items.try_acquire().fill();
     CHECK(borrow_and_die(room).leases == 1);
@@ -164,7 +164,7 @@ TEST_CASE("pool death: destroy empties the slot") {
     CHECK_FALSE(lease.recovered());
 }
 
-TEST_CASE("pool death: quarantine lends no more, until clear") {
+TEST_CASE("pool death: quarantine lends no more, until clear", "[child]") {
     auto room = make_full_room(2, OnDeath::quarantine);
     CHECK(borrow_and_die(room).leases == 1);
     CHECK(room->items.stats().quarantined == 1);
@@ -177,7 +177,7 @@ TEST_CASE("pool death: quarantine lends no more, until clear") {
     CHECK(room->items.try_acquire_or_create([](Item&) {}));
 }
 
-TEST_CASE("pool death: three borrowers dead on one filling quarantine it") {
+TEST_CASE("pool death: three borrowers dead on one filling quarantine it", "[child]") {
     auto room = make_full_room(1);
     borrow_and_die(room);
     borrow_and_die(room);
@@ -204,7 +204,7 @@ TEST_CASE("pool death: three borrowers dead on one filling quarantine it") {
     CHECK(room->items.stats().recovered == 6);
 }
 
-TEST_CASE("pool death: quarantine_after 0 never quarantines, 1 at the first death") {
+TEST_CASE("pool death: quarantine_after 0 never quarantines, 1 at the first death", "[child]") {
     auto never = make_full_room(1, OnDeath::reuse, 0);
     for (int i = 0; i < 5; ++i) borrow_and_die(never);
     CHECK(never->items.idle() == 1);
@@ -213,7 +213,8 @@ TEST_CASE("pool death: quarantine_after 0 never quarantines, 1 at the first deat
     CHECK(first->items.stats().quarantined == 1);
 }
 
-TEST_CASE("pool death: everything a process held comes back, over several threads and pools") {
+TEST_CASE("pool death: everything a process held comes back, over several threads and pools",
+          "[child]") {
     struct Rooms {
         lagoon::Pool<Item> one{"one", {.capacity = 100}};
         lagoon::Pool<Item> two{"two", {.capacity = 100}};
@@ -246,7 +247,7 @@ TEST_CASE("pool death: everything a process held comes back, over several thread
     CHECK(rooms->two.idle() == 100);
 }
 
-TEST_CASE("pool death: a builder killed before it wrote anything leaves an empty slot") {
+TEST_CASE("pool death: a builder killed before it wrote anything leaves an empty slot", "[child]") {
     auto room = make_room(1);
     live_and_die([&](auto&& die) {
         (void)room->items.acquire_or_create([&] {
@@ -265,7 +266,7 @@ TEST_CASE("pool death: a builder killed before it wrote anything leaves an empty
     CHECK_FALSE(lease.recovered());
 }
 
-TEST_CASE("pool death: what a killed builder wrote is gone with the slot") {
+TEST_CASE("pool death: what a killed builder wrote is gone with the slot", "[child]") {
     auto room = make_room(1);
     live_and_die([&](auto&& die) {
         (void)room->items.acquire_or_create([&](Item& item, lagoon::Slot) {
@@ -280,7 +281,8 @@ TEST_CASE("pool death: what a killed builder wrote is gone with the slot") {
     CHECK(lease.fill() == 2);
 }
 
-TEST_CASE("pool death: a death of a building or closing owner is no death on the filling") {
+TEST_CASE("pool death: a death of a building or closing owner is no death on the filling",
+          "[child]") {
     auto room = make_room(1);
     for (int i = 0; i < 4; ++i) {
         live_and_die(
@@ -292,7 +294,8 @@ TEST_CASE("pool death: a death of a building or closing owner is no death on the
     CHECK(room->items.add(Item{}));
 }
 
-TEST_CASE("pool death: a destroyer killed in the middle leaves a slot that is emptied again") {
+TEST_CASE("pool death: a destroyer killed in the middle leaves a slot that is emptied again",
+          "[child]") {
     auto room = make_full_room(1);
     live_and_die([&](auto&& die) {
         room.hooks(&Room::items, {.destroy = [&](Item& item) {
@@ -313,7 +316,7 @@ TEST_CASE("pool death: a destroyer killed in the middle leaves a slot that is em
     CHECK(room->items.stats().destroyed == 1);
 }
 
-TEST_CASE("pool death: words of a dead lane are repaired, whatever their state") {
+TEST_CASE("pool death: words of a dead lane are repaired, whatever their state", "[child]") {
     auto room = make_full_room(6);
     std::uint32_t lane = 0;
     support::Shared<std::uint32_t> told;
@@ -349,7 +352,8 @@ TEST_CASE("pool death: words of a dead lane are repaired, whatever their state")
     CHECK(room->items.idle() == 4);
 }
 
-TEST_CASE("pool death: a repairer killed between DIRTY and the hint leaves work for the next") {
+TEST_CASE("pool death: a repairer killed between DIRTY and the hint leaves work for the next",
+          "[child]") {
     auto room = make_full_room(3);
     // DIRTY at rest, and nobody was told.
     const std::uint64_t before = support::truth_of(room->items, 1);
@@ -367,7 +371,8 @@ TEST_CASE("pool death: a repairer killed between DIRTY and the hint leaves work 
     CHECK(word::recovered(support::truth_of(room->items, 1)));
 }
 
-TEST_CASE("pool death: one who freed a slot and died before the hint leaves it to be found") {
+TEST_CASE("pool death: one who freed a slot and died before the hint leaves it to be found",
+          "[child]") {
     auto room = make_full_room(200);
     // Nobody remembers the slot, and its hint bit goes when it is taken by its hint.
     live_and_die([&](auto&& die) {
@@ -386,7 +391,7 @@ TEST_CASE("pool death: one who freed a slot and died before the hint leaves it t
     CHECK(held.size() == 200);
 }
 
-TEST_CASE("pool death: what a dead one gave back to a closed pool is destroyed") {
+TEST_CASE("pool death: what a dead one gave back to a closed pool is destroyed", "[child]") {
     auto room = make_full_room(2);
     int destroyed = 0;
     room.hooks(&Room::items, {.destroy = [&](Item&) { ++destroyed; }});
@@ -404,7 +409,7 @@ TEST_CASE("pool death: what a dead one gave back to a closed pool is destroyed")
     CHECK(destroyed == 1);
 }
 
-TEST_CASE("pool death: a pool whose closer died on the way is closed all the same") {
+TEST_CASE("pool death: a pool whose closer died on the way is closed all the same", "[child]") {
     auto room = make_full_room(2);
     auto held = room->items.acquire();
     held.give_back();
@@ -422,7 +427,7 @@ TEST_CASE("pool death: a pool whose closer died on the way is closed all the sam
     CHECK(room->items.stats().empty == 2);
 }
 
-TEST_CASE("pool death: two repairers count one death once") {
+TEST_CASE("pool death: two repairers count one death once", "[child]") {
     auto room = make_full_room(1);
     for (int i = 0; i < 2; ++i) {
         live_and_die([&](auto&& die) {
@@ -458,7 +463,8 @@ TEST_CASE("pool death: a death that was counted and not repaired is counted once
     CHECK(meta::deaths(meta::next_fill(counted, building)) == 0);
 }
 
-TEST_CASE("pool death: who attaches, opens or waits repairs the dead without being asked") {
+TEST_CASE("pool death: who attaches, opens or waits repairs the dead without being asked",
+          "[child]") {
     auto room = make_full_room(1);
     live_and_die([&](auto&& die) {
         auto lease = room->items.acquire();
@@ -469,8 +475,8 @@ TEST_CASE("pool death: who attaches, opens or waits repairs the dead without bei
     CHECK(lease.recovered());
 }
 
-TEST_CASE(
-    "pool death: who attaches where all places are the dead's repairs them, under any policy") {
+TEST_CASE("pool death: who attaches where all places are the dead's repairs them, under any policy",
+          "[child]") {
     for (const auto policy : {OnDeath::check_then_reuse, OnDeath::destroy, OnDeath::quarantine}) {
         for (const bool closed : {false, true}) {
             CAPTURE(static_cast<int>(policy), closed);
@@ -495,7 +501,8 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("pool death: a process may leave, and the arena close, with slots left DIRTY") {
+TEST_CASE("pool death: a process may leave, and the arena close, with slots left DIRTY",
+          "[child]") {
     if (support::under_tsan) {
         return support::skip("pool death: a process may leave",
                              "thread sanitizer cannot follow a forked child's join of its keeper");
@@ -520,7 +527,8 @@ TEST_CASE("pool death: a process may leave, and the arena close, with slots left
     room.close();
 }
 
-TEST_CASE("pool death: a living process's leases are never taken, however often we reap") {
+TEST_CASE("pool death: a living process's leases are never taken, however often we reap",
+          "[child]") {
     auto room = make_full_room(2);
     const support::Flag there;
     const support::Flag end;

@@ -211,7 +211,7 @@ TEST_CASE("pool hooks: a hook may use the pool it belongs to") {
     CHECK(seen == 2);
 }
 
-TEST_CASE("pool hooks: a passed check clears recovered") {
+TEST_CASE("pool hooks: a passed check clears recovered", "[child]") {
     auto room = make_room();
     room->items.add(Item{1});
     Calls calls;
@@ -228,7 +228,7 @@ TEST_CASE("pool hooks: a passed check clears recovered") {
     CHECK(calls.destroyed.empty());
 }
 
-TEST_CASE("pool hooks: a resource whose check fails or throws is destroyed") {
+TEST_CASE("pool hooks: a resource whose check fails or throws is destroyed", "[child]") {
     for (const bool throws : {false, true}) {
         auto room = make_room();
         room->items.add(Item{1});
@@ -247,7 +247,7 @@ TEST_CASE("pool hooks: a resource whose check fails or throws is destroyed") {
     }
 }
 
-TEST_CASE("pool hooks: a check that returns nothing passes unless it throws") {
+TEST_CASE("pool hooks: a check that returns nothing passes unless it throws", "[child]") {
     auto room = make_room();
     room->items.add(Item{1});
     int checked = 0;
@@ -257,7 +257,7 @@ TEST_CASE("pool hooks: a check that returns nothing passes unless it throws") {
     CHECK_FALSE(room->items.try_acquire().recovered());
 }
 
-TEST_CASE("pool hooks: reset_then_reuse resets, and what cannot be reset is destroyed") {
+TEST_CASE("pool hooks: reset_then_reuse resets, and what cannot be reset is destroyed", "[child]") {
     for (const bool passes : {true, false}) {
         auto room = make_room(OnDeath::reset_then_reuse);
         room->items.add(Item{1});
@@ -278,7 +278,7 @@ TEST_CASE("pool hooks: reset_then_reuse resets, and what cannot be reset is dest
     }
 }
 
-TEST_CASE("pool hooks: reuse runs no hook, and recovered stays") {
+TEST_CASE("pool hooks: reuse runs no hook, and recovered stays", "[child]") {
     auto room = make_room(OnDeath::reuse);
     room->items.add(Item{1});
     Calls calls;
@@ -288,7 +288,8 @@ TEST_CASE("pool hooks: reuse runs no hook, and recovered stays") {
     CHECK((calls.checked.empty() && calls.reset.empty() && calls.destroyed.empty()));
 }
 
-TEST_CASE("pool hooks: destroy as the policy runs destroy, quarantine runs nothing until clear") {
+TEST_CASE("pool hooks: destroy as the policy runs destroy, quarantine runs nothing until clear",
+          "[child]") {
     {
         auto room = make_room(OnDeath::destroy);
         room->items.add(Item{1});
@@ -309,7 +310,8 @@ TEST_CASE("pool hooks: destroy as the policy runs destroy, quarantine runs nothi
     CHECK(calls.destroyed == Numbers{9});
 }
 
-TEST_CASE("pool hooks: a process without the hook leaves the slot DIRTY, and counts it") {
+TEST_CASE("pool hooks: a process without the hook leaves the slot DIRTY, and counts it",
+          "[child]") {
     auto room = make_room();
     room->items.add(Item{1});
     // Some process has a check, so this resource is one that wants checking.
@@ -328,7 +330,7 @@ TEST_CASE("pool hooks: a process without the hook leaves the slot DIRTY, and cou
     CHECK(room->items.stats().empty == 3);
 }
 
-TEST_CASE("pool hooks: a process that has the hook settles what others left DIRTY") {
+TEST_CASE("pool hooks: a process that has the hook settles what others left DIRTY", "[child]") {
     auto room = make_room();
     room->items.add(Item{1});
     REQUIRE(elsewhere(room, {.check = [](Item&) { return true; }}, [] { return true; }));
@@ -364,7 +366,8 @@ TEST_CASE("pool hooks: a process that has the hook settles what others left DIRT
     }
 }
 
-TEST_CASE("pool hooks: where some process can destroy, one that cannot leaves it to that one") {
+TEST_CASE("pool hooks: where some process can destroy, one that cannot leaves it to that one",
+          "[child]") {
     auto room = make_room();
     for (const int number : {1, 2, 3}) room->items.add(Item{number});
     const support::Flag step;
@@ -396,7 +399,8 @@ TEST_CASE("pool hooks: where some process can destroy, one that cannot leaves it
     CHECK(room->items.stats().destroyed == 3);
 }
 
-TEST_CASE("pool hooks: destroy gets what a dead builder left half-built, named by its slot") {
+TEST_CASE("pool hooks: destroy gets what a dead builder left half-built, named by its slot",
+          "[child]") {
     auto room = make_room();
     Numbers numbers;
     std::vector<std::uint64_t> fills;
@@ -425,7 +429,8 @@ TEST_CASE("pool hooks: destroy gets what a dead builder left half-built, named b
     CHECK(room->items.stats().empty == 3);
 }
 
-TEST_CASE("pool hooks: a checker killed in its check leaves the resource to be checked again") {
+TEST_CASE("pool hooks: a checker killed in its check leaves the resource to be checked again",
+          "[child]") {
     auto room = make_room();
     room->items.add(Item{1});
     const support::Flag there;

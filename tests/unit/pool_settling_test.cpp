@@ -100,7 +100,7 @@ void wait_for_waits(const Arena& room, std::uint64_t waits) {
 
 }  // namespace
 
-TEST_CASE("pool settling: a check that kills its process does so thrice in all") {
+TEST_CASE("pool settling: a check that kills its process does so thrice in all", "[child]") {
     auto room = make_full_room(1);
     hooks_pass(room, {.check = [](Item&) { return true; }});
     borrow_and_die(room);
@@ -117,7 +117,7 @@ TEST_CASE("pool settling: a check that kills its process does so thrice in all")
     CHECK(room->items.try_acquire());
 }
 
-TEST_CASE("pool settling: a reset that kills its process does so thrice in all") {
+TEST_CASE("pool settling: a reset that kills its process does so thrice in all", "[child]") {
     auto room = make_full_room(1, OnDeath::reset_then_reuse);
     hooks_pass(room, {.reset = [](Item&) { return true; }});
     borrow_and_die(room);
@@ -165,7 +165,7 @@ void require_call_that_wakes(const Arena& room, MoveOn&& move_on) {
 
 }  // namespace
 
-TEST_CASE("pool settling: a failed check wakes who waits and can destroy") {
+TEST_CASE("pool settling: a failed check wakes who waits and can destroy", "[child]") {
     auto room = make_full_room(1);
     hooks_pass(room, {.check = [](Item&) { return false; }, .destroy = [](Item&) {}});
     borrow_and_die(room);
@@ -175,7 +175,7 @@ TEST_CASE("pool settling: a failed check wakes who waits and can destroy") {
     });
 }
 
-TEST_CASE("pool settling: what is cleared without a destroy wakes who has one") {
+TEST_CASE("pool settling: what is cleared without a destroy wakes who has one", "[child]") {
     auto room = make_full_room(1, OnDeath::quarantine);
     hooks_pass(room, {.destroy = [](Item&) {}});
     borrow_and_die(room);
@@ -183,7 +183,8 @@ TEST_CASE("pool settling: what is cleared without a destroy wakes who has one") 
     require_call_that_wakes(room, [](const Arena& mine) { (void)mine->items.clear(); });
 }
 
-TEST_CASE("pool settling: a check that waits on its own pool leaves the outer wait its mark") {
+TEST_CASE("pool settling: a check that waits on its own pool leaves the outer wait its mark",
+          "[child]") {
     auto room = make_full_room(2);
     Borrower borrower{room};
     auto held = room->items.acquire();
@@ -207,7 +208,7 @@ TEST_CASE("pool settling: a check that waits on its own pool leaves the outer wa
     CHECK(room->items.stats().late_wakes == 0);
 }
 
-TEST_CASE("pool settling: a check inside acquire_n may gather, too") {
+TEST_CASE("pool settling: a check inside acquire_n may gather, too", "[child]") {
     auto room = make_full_room(3);
     Borrower borrower{room};
     auto held = room->items.acquire();
@@ -228,7 +229,7 @@ TEST_CASE("pool settling: a check inside acquire_n may gather, too") {
     CHECK(inner == Outcome::ok);
 }
 
-TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept over") {
+TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept over", "[child]") {
     auto room = make_full_room(2);
     Borrower first{room};
     auto second = std::make_unique<Borrower>(room);
@@ -250,7 +251,7 @@ TEST_CASE("pool settling: what becomes DIRTY in a hook of acquire_n is not slept
     CHECK(room->items.stats().late_wakes == 0);
 }
 
-TEST_CASE("pool settling: hooks that use their pool are not run inside of one another") {
+TEST_CASE("pool settling: hooks that use their pool are not run inside of one another", "[child]") {
     auto room = make_full_room(100);
     {
         const support::Flag holds;
@@ -280,7 +281,8 @@ TEST_CASE("pool settling: hooks that use their pool are not run inside of one an
     CHECK(deepest == 1);
 }
 
-TEST_CASE("pool settling: one who died shutting down leaves the end to who has the hook") {
+TEST_CASE("pool settling: one who died shutting down leaves the end to who has the hook",
+          "[child]") {
     const auto shut_and_die = [](const Arena& room) {
         CHECK(support::in_child([&] {
                   const auto mine = Arena::open(room.name());

@@ -388,7 +388,7 @@ TEST_CASE("pool: a resource that is being made while the pool closes is destroye
     CHECK(room->items.stats().empty == 1);
 }
 
-TEST_CASE("pool: giving a lease back twice, or using an empty one, prints and aborts") {
+TEST_CASE("pool: giving a lease back twice, or using an empty one, prints and aborts", "[child]") {
     auto room = make_full_room(2);
     const auto broken = [&](auto&& use) {
         return aborts([&] {

@@ -77,7 +77,7 @@ TEST_CASE("pool waiting: a release wakes who waits") {
     CHECK(stats.late_wakes == 0);
 }
 
-TEST_CASE("pool waiting: a release wakes who waits in another process, both ways") {
+TEST_CASE("pool waiting: a release wakes who waits in another process, both ways", "[child]") {
     auto room = make_full_room(1);
     // Two sides take turns: whoever has had its turn gives back only when the other one waits.
     const auto play = [&](std::int64_t side) {
@@ -214,7 +214,8 @@ TEST_CASE("pool waiting: a stop request ends a wait") {
     CHECK(room->items.stats().waiting == 0);
 }
 
-TEST_CASE("pool waiting: close wakes every waiter in every process, who returns closed") {
+TEST_CASE("pool waiting: close wakes every waiter in every process, who returns closed",
+          "[child]") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
     std::vector<Outcome> outcomes(2);
@@ -245,7 +246,8 @@ TEST_CASE("pool waiting: more than max_waiters are turned away") {
     CHECK(room->items.acquire());
 }
 
-TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the kernel's word") {
+TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the kernel's word",
+          "[child]") {
     auto room = make_full_room(1);
     for (int round = 0; round < 2; ++round) {
         const support::Flag there;
@@ -266,7 +268,7 @@ TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the k
     CHECK(room->items.stats().recovered == 2);
 }
 
-TEST_CASE("pool waiting: a releaser killed between the word and the wake owes nobody") {
+TEST_CASE("pool waiting: a releaser killed between the word and the wake owes nobody", "[child]") {
     for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3000}) {
         auto room = make_full_room(capacity);
         const support::Flag there;
@@ -300,7 +302,7 @@ TEST_CASE("pool waiting: a releaser killed between the word and the wake owes no
     }
 }
 
-TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit") {
+TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit", "[child]") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
     {
@@ -315,7 +317,8 @@ TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit")
     CHECK(room->items.try_acquire());
 }
 
-TEST_CASE("pool waiting: a waiter killed between its two marks is not counted for ever") {
+TEST_CASE("pool waiting: a waiter killed between its two marks is not counted for ever",
+          "[child]") {
     const bool summary_left = GENERATE(false, true);
     auto room = make_full_room(1, 1);
     auto held = room->items.acquire();
@@ -343,7 +346,7 @@ TEST_CASE("pool waiting: a waiter killed between its two marks is not counted fo
     CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
 }
 
-TEST_CASE("pool waiting: a waiter that is stopped holds up nobody behind it") {
+TEST_CASE("pool waiting: a waiter that is stopped holds up nobody behind it", "[child]") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
     Child first{[&] { return room->items.acquire() ? 0 : 1; }};
@@ -363,7 +366,7 @@ TEST_CASE("pool waiting: a waiter that is stopped holds up nobody behind it") {
     CHECK(room->items.stats().waiting == 0);
 }
 
-TEST_CASE("pool waiting: without a keeper a death is found by looking anyway") {
+TEST_CASE("pool waiting: without a keeper a death is found by looking anyway", "[child]") {
     auto room = make_full_room(1, 0, {.keeper = false});
     const std::string name{room.name()};
     const support::Flag there;
@@ -438,7 +441,7 @@ TEST_CASE("pool waiting: two who gather more than half each do not wait for each
     CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
 }
 
-TEST_CASE("pool waiting: one who died gathering leaves the others what it had") {
+TEST_CASE("pool waiting: one who died gathering leaves the others what it had", "[child]") {
     auto room = make_full_room(4);
     auto held = room->items.acquire_n(2);
     Child child{[&] { return room->items.acquire_n(3).size() == 3 ? 0 : 1; }};
@@ -459,7 +462,7 @@ TEST_CASE("pool waiting: one who died gathering leaves the others what it had") 
     CHECK(support::body_of(room->items).bulk.load(std::memory_order_acquire) == 0);
 }
 
-TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by dying") {
+TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by dying", "[child]") {
     auto room = make_full_room(3);
     // As if it had been killed in the middle of taking: the right to gather, and two slots.
     support::Shared<std::uint32_t> lane;
@@ -503,7 +506,8 @@ TEST_CASE("pool waiting: threads that share the process's lane all wait and all 
     CHECK(room->items.stats().waiting == 0);
 }
 
-TEST_CASE("pool waiting: whoever frees something makes the call that wakes who waits for it") {
+TEST_CASE("pool waiting: whoever frees something makes the call that wakes who waits for it",
+          "[child]") {
     const auto wakes = [](std::uint64_t several, auto&& release) {
         auto room = make_full_room(2);
         const support::Flag holds;
@@ -568,7 +572,7 @@ TEST_CASE("pool waiting: a try makes no system call, however much is stale", "[p
     CHECK(room->items.try_acquire());
 }
 
-TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark") {
+TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark", "[child]") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
     std::uint32_t lane = 0;
@@ -584,8 +588,8 @@ TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark
     CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
 }
 
-TEST_CASE(
-    "pool waiting: who holds and waits and is killed turns nobody away, though nobody reaps") {
+TEST_CASE("pool waiting: who holds and waits and is killed turns nobody away, though nobody reaps",
+          "[child]") {
     auto room = make_full_room(1, 1);
     Child child{[&] {
         const auto lease = room->items.acquire();
@@ -598,7 +602,7 @@ TEST_CASE(
     CHECK(lease.recovered());
 }
 
-TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters") {
+TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters", "[child]") {
     auto room = make_full_room(1, 1);
     auto held = room->items.acquire();
     Child child{[&] { return room->items.acquire() ? 1 : 2; }};

@@ -243,7 +243,7 @@ TEST_CASE("process: the destructor waits; detach lets the worker go on") {
     }
 }
 
-TEST_CASE("process: a copy made by fork is foreign, and its destructor does nothing") {
+TEST_CASE("process: a copy made by fork is foreign, and its destructor does nothing", "[child]") {
     const auto desk = make_desk();
     auto worker = std::make_unique<Process>(Process::spawn<stay>(desk, ""));
     wait_until_begun(desk);

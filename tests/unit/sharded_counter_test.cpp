@@ -50,7 +50,8 @@ TEST_CASE("sharded counter: it adds up, and takes away") {
     CHECK(room->other.load() == 0);
 }
 
-TEST_CASE("sharded counter: the sum is exact over threads and processes that come and go") {
+TEST_CASE("sharded counter: the sum is exact over threads and processes that come and go",
+          "[child]") {
     auto room = Arena::create(unique_name("sharded"));
     const auto work = [&] {
         std::vector<std::thread> threads;
@@ -97,7 +98,7 @@ TEST_CASE("sharded counter: threads beyond the arena's lanes share a stripe, and
     CHECK(room->count.load() == 12'001);
 }
 
-TEST_CASE("sharded counter: what a killed process has counted stays, once") {
+TEST_CASE("sharded counter: what a killed process has counted stays, once", "[child]") {
     auto room = Arena::create(unique_name("sharded"));
     support::Shared<std::atomic<std::int64_t>> done;
     for (int round = 0; round < 10; ++round) {

@@ -255,7 +255,7 @@ TEST_CASE("value: addition wraps, checked_add says so instead") {
     CHECK_FALSE(room->byte.checked_add(1));
 }
 
-TEST_CASE("value: no change of any thread or process is lost, narrow or wide") {
+TEST_CASE("value: no change of any thread or process is lost, narrow or wide", "[child]") {
     auto room = make_room();
     const auto work = [&] {
         for (int i = 0; i < 3000; ++i) {
@@ -291,7 +291,7 @@ TEST_CASE("value: a wide value is never torn, whoever writes it") {
     CHECK(torn == 0);
 }
 
-TEST_CASE("value: writers killed at random tear nothing, and hold up nobody") {
+TEST_CASE("value: writers killed at random tear nothing, and hold up nobody", "[child]") {
     auto room = make_room();
     support::Shared<std::atomic<std::int64_t>> stored;
     std::uint64_t random = 7;
@@ -320,7 +320,7 @@ TEST_CASE("value: writers killed at random tear nothing, and hold up nobody") {
     CHECK(torn == 0);
 }
 
-TEST_CASE("value: a dead writer's claim is undone, and the old value stands") {
+TEST_CASE("value: a dead writer's claim is undone, and the old value stands", "[child]") {
     auto room = make_room();
     room->wide.store(all_of(5));
     const support::Flag there;
@@ -350,7 +350,8 @@ TEST_CASE("value: a dead writer's claim is undone, and the old value stands") {
     }
 }
 
-TEST_CASE("value: an undone claim tells a reader who began before the last commit to look again") {
+TEST_CASE("value: an undone claim tells a reader who began before the last commit to look again",
+          "[child]") {
     auto room = make_room();
     room->wide.store(all_of(1));
     // V2 acquire load <- V1.
@@ -374,7 +375,8 @@ TEST_CASE("value: an undone claim tells a reader who began before the last commi
     CHECK(room->wide.load() == all_of(2));
 }
 
-TEST_CASE("value: a wait ends when the value is as wanted, changed by a thread or a process") {
+TEST_CASE("value: a wait ends when the value is as wanted, changed by a thread or a process",
+          "[child]") {
     auto room = make_room();
     CHECK(room->real.wait([](double x) { return x == 1.5; }) == Outcome::ok);
     for (int round = 1; round <= 20; ++round) {
@@ -429,7 +431,7 @@ TEST_CASE("value: a wait ends by deadline, stop and shut-down") {
     CHECK(closed == std::vector<Outcome>(2, Outcome::closed));
 }
 
-TEST_CASE("value: a writer killed between the value and the wake owes nobody") {
+TEST_CASE("value: a writer killed between the value and the wake owes nobody", "[child]") {
     auto room = make_room();
     const support::Flag waiting;
     Child child{[&]() -> int {

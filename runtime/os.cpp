@@ -6,10 +6,13 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 
@@ -17,6 +20,7 @@ namespace lagoon::inline v1::os {
 
 namespace {
 
+constexpr std::size_t most_read = std::size_t{1} << 20;
 constexpr std::chrono::milliseconds blind_sleep{20};  // where only one word can be watched
 
 struct flock one_byte(std::int64_t byte, short type) noexcept {
@@ -163,6 +167,32 @@ std::uint64_t pid_namespace() noexcept {
     return ::stat("/proc/self/ns/pid", &found) == 0 ? found.st_ino : 0;
 }
 
+bool is_stopped(std::uint32_t pid) {
+    const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+    // Behind the program's name, which may hold anything.
+    const std::size_t name_end = stat.rfind(") ");
+    if (name_end == std::string::npos || name_end + 2 >= stat.size()) return false;
+    const char state = stat[name_end + 2];
+    return state == 'T' || state == 't';
+}
+
+bool maps_file(std::uint32_t pid, const FileId& file) {
+    const std::string maps = read_file("/proc/" + std::to_string(pid) + "/maps");
+    if (maps.size() > most_read) return true;  // more than was read
+    char wanted[64];
+    (void)std::snprintf(wanted, sizeof wanted, " %02x:%02x %llu ", major(file.device),
+                        minor(file.device), static_cast<unsigned long long>(file.inode));
+    return maps.find(wanted) != std::string::npos;
+}
+
+Fd open_process(std::uint32_t pid) noexcept {
+    return Fd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
+}
+
+bool kill_process(const Fd& pidfd) noexcept {
+    return ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) == 0;
+}
+
 std::string read_file(const std::string& path) {
     std::string text;
     const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -170,7 +200,7 @@ std::string read_file(const std::string& path) {
     while (fd) {
         const ssize_t got = ::read(fd.get(), piece.data(), piece.size());
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0 || text.size() > 1 << 20) break;
+        if (got <= 0 || text.size() > most_read) break;
         text.append(piece.data(), static_cast<std::size_t>(got));
     }
     return text;

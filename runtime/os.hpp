@@ -74,6 +74,14 @@ enum class Slept { woken, changed, timed_out, interrupted, refused };
 [[nodiscard]] std::uint32_t process_id() noexcept;
 [[nodiscard]] std::uint64_t realtime_ns() noexcept;
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
+/// By a signal or a debugger. False where nobody will say.
+[[nodiscard]] bool is_stopped(std::uint32_t pid);
+/// Does that process have the file in its memory? Also where there is too much to look at.
+[[nodiscard]] bool maps_file(std::uint32_t pid, const FileId& file);
+/// A pidfd; none, and errno, where the process is gone or the kernel refuses it.
+[[nodiscard]] Fd open_process(std::uint32_t pid) noexcept;
+/// SIGKILL; false, and errno, where it is refused.
+[[nodiscard]] bool kill_process(const Fd& pidfd) noexcept;
 /// Reads a small file whole; empty when it cannot be read.
 [[nodiscard]] std::string read_file(const std::string& path);
 void random_bytes(void* into, std::size_t bytes);

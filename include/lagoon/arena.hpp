@@ -130,6 +130,25 @@ public:
         return shut_down_until(detail::deadline_after(duration), std::move(stop));
     }
 
+    /// Kills the attached process `pid` (SIGKILL), waits until its death is proved, and takes back
+    /// what it held: a lease is never taken from the living. ok; timed_out or cancelled, and it
+    /// dies all the same as soon as the kernel can end it. Nobody else is ever hit, though the
+    /// number may have gone to another process. Throws not_found when no such process is attached,
+    /// invalid_argument for this process itself, not_permitted when it belongs to another user,
+    /// not_supported where its number is one of another PID namespace, or the kernel has no pidfds.
+    Outcome evict(std::uint32_t pid, std::stop_token stop = {}) const {
+        return detail::evict(&attached(), pid, {detail::for_ever, std::move(stop)});
+    }
+    Outcome evict_until(std::chrono::steady_clock::time_point deadline, std::uint32_t pid,
+                        std::stop_token stop = {}) const {
+        return detail::evict(&attached(), pid, {deadline, std::move(stop)});
+    }
+    template <class Rep, class Period>
+    Outcome evict_for(std::chrono::duration<Rep, Period> duration, std::uint32_t pid,
+                      std::stop_token stop = {}) const {
+        return evict_until(detail::deadline_after(duration), pid, std::move(stop));
+    }
+
     /// Gives this process the code that a pool's resources need. Code belongs to a process: once
     /// in each, before its first lease; a second time throws invalid_argument. Defined in pool.hpp.
     template <class T, class Class>
@@ -186,6 +205,10 @@ private:
 /// arena that nobody is left in. Throws no_such_arena.
 Reaped reap(std::string_view name);
 Reaped reap(std::string_view name, const OpenOptions& options);
+
+/// Arena::evict, without its struct. Throws no_such_arena, too.
+Outcome evict(std::string_view name, std::uint32_t pid, const OpenOptions& options = {},
+              std::chrono::steady_clock::time_point deadline = detail::for_ever);
 
 /// Removes the name, whoever is attached: they go on, nobody new can open it. False when there
 /// was nothing of this name.

@@ -23,6 +23,7 @@
 
 #include <concepts>
 #include <new>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -149,6 +150,8 @@ public:
     [[nodiscard]] std::uint64_t leased() const noexcept {
         return detail::pool_count(*this, detail::SlotState::held);
     }
+    /// What it meant here, for a log: with the pool's counts and who holds its leases.
+    [[nodiscard]] std::string explain(Outcome o) const { return detail::pool_explain(*this, o); }
     [[nodiscard]] PoolStats stats() const { return detail::pool_stats(*this); }
 
     /// Every slot in turn, each as it was at some moment; with the value of those that were idle.
@@ -175,6 +178,18 @@ public:
     /// Lends no more: waiters return closed, idle resources are destroyed now, lent ones when they
     /// come back.
     void close() { detail::pool_close(*this); }
+    /// As close(), then waits until all that is lent is given back, or its borrower dead: ok.
+    /// When `stop` or the deadline ends the wait it says so; the pool stays closed.
+    Outcome drain(std::stop_token stop = {}) {
+        return detail::pool_drain(*this, {detail::for_ever, std::move(stop)});
+    }
+    template <class Rep, class Period>
+    Outcome drain_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {
+        return drain_until(detail::deadline_after(duration), std::move(stop));
+    }
+    Outcome drain_until(std::chrono::steady_clock::time_point deadline, std::stop_token stop = {}) {
+        return detail::pool_drain(*this, {deadline, std::move(stop)});
+    }
     [[nodiscard]] bool closed() const noexcept { return detail::pool_is_closed(*this); }
 
 private:

@@ -6,6 +6,7 @@
 #include <lagoon/array.hpp>
 #include <lagoon/counter.hpp>
 #include <lagoon/error.hpp>
+#include <lagoon/outcome.hpp>
 #include <lagoon/sharded_counter.hpp>
 #include <lagoon/value.hpp>
 
@@ -178,6 +179,23 @@ int reap(const Common& common, const std::string& arena) {
                  "own program has it; they go on when it next acquires or reaps");
     }
     return 0;
+}
+
+int evict(const Common& common, const std::string& arena, std::uint32_t pid,
+          std::optional<double> timeout_seconds) {
+    const auto deadline =
+        timeout_seconds ? detail::deadline_after(std::chrono::duration<double>{*timeout_seconds})
+                        : detail::for_ever;
+    const Outcome outcome = lagoon::evict(
+        arena, pid, OpenOptions{.owner = common.owner, .directory = common.directory}, deadline);
+    if (common.json) {
+        print(Json{{"name", arena}, {"pid", pid}, {"outcome", to_string(outcome)}});
+    }
+    if (outcome == Outcome::ok) return 0;
+    complain("arena '" + arena + "': process " + std::to_string(pid) +
+             " was sent SIGKILL and is not gone yet (" + to_string(outcome) +
+             "); it is taken care of when it is: see `lagoon reap`");
+    return exit_outcome;
 }
 
 int remove(const Common& common, const std::string& arena) {

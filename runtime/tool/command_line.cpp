@@ -106,6 +106,17 @@ private:
             [this] { return reap(common_, place_.arena); });
         repair->add_option("NAME", place_.arena, "The arena")->required();
         add_json(repair);
+        CLI::App* end = add_command(
+            "evict",
+            "Kills a process that is attached (SIGKILL), waits until its death is proved, and "
+            "takes back what it held.",
+            [this] { return evict(common_, place_.arena, pid_, timeout_seconds_); });
+        end->add_option("NAME", place_.arena, "The arena")->required();
+        end->add_option("PID", pid_, "The process, as `show` lists it")->required();
+        end->add_option("--timeout", timeout_seconds_, "Wait no longer than that")
+            ->type_name("SECONDS")
+            ->check(CLI::NonNegativeNumber);
+        add_json(end);
         CLI::App* unlink = add_command(
             "rm",
             "Removes the name of an arena, also of a damaged file. Who is attached goes on; nobody "
@@ -160,6 +171,8 @@ private:
     Place place_;
     LeaseRequest lease_;
     std::string amount_;
+    std::uint32_t pid_ = 0;
+    std::optional<double> timeout_seconds_;
     std::uint64_t limit_ = shown_by_default;
     std::function<int()> action_;
 };

@@ -27,6 +27,8 @@ int list(const Common& common);
 int show(const Common& common, const std::string& arena, std::uint64_t limit);
 int reap(const Common& common, const std::string& arena);
 int remove(const Common& common, const std::string& arena);
+int evict(const Common& common, const std::string& arena, std::uint32_t pid,
+          std::optional<double> timeout_seconds);
 
 /// One element of one member.
 struct Place {

@@ -143,7 +143,7 @@ TEST_CASE("array: at checks the index and names the array") {
     CHECK(text.find('5') != std::string::npos);
 }
 
-TEST_CASE("array: an index past the end in operator[] prints and aborts") {
+TEST_CASE("array: an index past the end in operator[] prints and aborts", "[child]") {
     auto room = make_room();
     const auto [ended, text] = support::output_of([&] {
         room->numbers[5].store(1);

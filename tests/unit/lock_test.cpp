@@ -82,7 +82,7 @@ TEST_CASE("lock: it is held from lock to unlock, and says by whom") {
     CHECK(room->lock.owner_pid() == 0);
 }
 
-TEST_CASE("lock: try_lock never waits, in this process or another") {
+TEST_CASE("lock: try_lock never waits, in this process or another", "[child]") {
     auto room = make_room();
     REQUIRE(room->lock.try_lock());
     bool got = true;
@@ -386,7 +386,7 @@ TEST_CASE("lock: a waiter that is stopped holds up nobody behind it", "[child]")
     CHECK_FALSE(room->lock.is_locked());
 }
 
-TEST_CASE("lock: a thread that ends leaves its lock to the process") {
+TEST_CASE("lock: a thread that ends leaves its lock to the process", "[child]") {
     auto room = make_room();
     std::thread{[&] { (void)room->lock.lock(); }}.join();
     CHECK(room->lock.is_locked());

@@ -553,7 +553,7 @@ TEST_CASE("pool death: a living process's leases are never taken, however often 
     CHECK(room->items.idle() == 2);
 }
 
-TEST_CASE("pool death: exec ends a borrower as its death does") {
+TEST_CASE("pool death: exec ends a borrower as its death does", "[child]") {
     auto room = make_full_room(1);
     CHECK(support::in_child([&] {
               static auto lease = room->items.acquire();

@@ -105,7 +105,8 @@ TEST_CASE("pool hooks: on_create follows factory and add, knowing the slot") {
     CHECK(slots[1] == b.slot());
 }
 
-TEST_CASE("pool hooks: a process gives them once, and a child forked from it once again") {
+TEST_CASE("pool hooks: a process gives them once, and a child forked from it once again",
+          "[child]") {
     auto room = make_room();
     room.hooks(&Room::items, {.check = [](Item&) { return true; }});
     try {
@@ -131,7 +132,7 @@ TEST_CASE("pool hooks: what the factory made is destroyed when on_create throws"
     CHECK(room->items.stats().create_failed == 2);
 }
 
-TEST_CASE("pool hooks: what is made where nobody can destroy it waits for who can") {
+TEST_CASE("pool hooks: what is made where nobody can destroy it waits for who can", "[child]") {
     auto room = make_room();
     std::vector<std::int64_t> destroyed;
     room.hooks(&Room::items, {.destroy = [&](Item& item) { destroyed.push_back(item.number); }});
@@ -510,7 +511,7 @@ TEST_CASE("pool hooks: they may own an arena, and are destroyed when theirs is c
     CHECK(again->items.add(Item{1}));
 }
 
-TEST_CASE("pool hooks: a forked child replaces hooks that own an arena") {
+TEST_CASE("pool hooks: a forked child replaces hooks that own an arena", "[child]") {
     const auto room = make_room();
     const auto name = unique_name("hooks-owned");
     {
@@ -526,7 +527,8 @@ TEST_CASE("pool hooks: a forked child replaces hooks that own an arena") {
     CHECK(support::exists(support::file_of(name)));
 }
 
-TEST_CASE("pool hooks: destroy is not given a value again of which a dead one has begun to zero") {
+TEST_CASE("pool hooks: destroy is not given a value again of which a dead one has begun to zero",
+          "[child]") {
     struct Pages {
         std::byte bytes[4][4096];
     };

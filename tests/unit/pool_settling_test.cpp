@@ -126,7 +126,8 @@ TEST_CASE("pool settling: a reset that kills its process does so thrice in all",
     CHECK(support::state_of(room->items, 0) == SlotState::quarantined);
 }
 
-TEST_CASE("pool settling: a destroy that kills its process does so thrice, until clear") {
+TEST_CASE("pool settling: a destroy that kills its process does so thrice, until clear",
+          "[child]") {
     auto room = make_full_room(1);
     const Hooks deadly{.destroy = [](Item& item) { (void)suicide(item); }};
     hooks_pass(room, deadly);
@@ -360,7 +361,7 @@ TEST_CASE("pool settling: shut_down closes all pools before it runs a hook of on
     CHECK(closed == 2);
 }
 
-TEST_CASE("pool settling: what lost its hint bit is found by reap, and by who waits") {
+TEST_CASE("pool settling: what lost its hint bit is found by reap, and by who waits", "[child]") {
     auto room = make_full_room(1);
     detail::PoolObject& pool = support::object_of(room->items);
     hooks_pass(room, {.destroy = [](Item&) {}});

@@ -526,7 +526,8 @@ TEST_CASE("pool: threads beyond the arena's lanes share one, and lose nothing") 
     CHECK(room->items.stats().acquired == 2001);
 }
 
-TEST_CASE("pool: a change made through a lease is seen by the next holder in any process") {
+TEST_CASE("pool: a change made through a lease is seen by the next holder in any process",
+          "[child]") {
     auto room = make_full_room(1);
     const std::string name{room.name()};
     CHECK(in_child([&] {
@@ -542,7 +543,7 @@ TEST_CASE("pool: a change made through a lease is seen by the next holder in any
           }) == support::exited(0));
 }
 
-TEST_CASE("pool: a lease that fork copied is foreign, and its destructor does nothing") {
+TEST_CASE("pool: a lease that fork copied is foreign, and its destructor does nothing", "[child]") {
     auto room = make_full_room(2);
     auto lease = room->items.try_acquire();
     lease->number = 5;

@@ -111,7 +111,7 @@ int spawns_from_a_deleted_file(const Arena<Desk>& desk, bool launcher) {
 /// One whose worker must not be mistaken for it under a tool that runs programs.
 int spawns_one_more(const Arena<Desk>& desk) { return Process::spawn<answer>(desk).join().code; }
 
-TEST_CASE("process: a killed worker's signal is told, and it cannot be killed twice") {
+TEST_CASE("process: a killed worker's signal is told, and it cannot be killed twice", "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<stay>(desk, "");
     CHECK(worker.kill());
@@ -126,7 +126,7 @@ TEST_CASE("process: a killed worker's signal is told, and it cannot be killed tw
     CHECK(to_string(ExitStatus{Ended::exited, 3, 0}) == "exited 3");
 }
 
-TEST_CASE("process: two threads may wait for one worker") {
+TEST_CASE("process: two threads may wait for one worker", "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<stay>(desk, "");
     std::atomic<int> ended{0};
@@ -141,7 +141,7 @@ TEST_CASE("process: two threads may wait for one worker") {
     CHECK(ended == 4);
 }
 
-TEST_CASE("process: an exception in the function is one line and exit code 1") {
+TEST_CASE("process: an exception in the function is one line and exit code 1", "[child]") {
     const auto desk = make_desk();
     const auto line_of = [&](int kind) {
         const Scratch file{"stderr"};
@@ -161,7 +161,7 @@ TEST_CASE("process: an exception in the function is one line and exit code 1") {
     CHECK(line_of(2) == "lagoon::Error: an error of the library's own\n");
 }
 
-TEST_CASE("process: a worker whose arena is gone exits 65 and creates none") {
+TEST_CASE("process: a worker whose arena is gone exits 65 and creates none", "[child]") {
     const auto desk = make_desk();
     const std::string name{desk.name()};
     REQUIRE(lagoon::remove(name));
@@ -176,7 +176,7 @@ TEST_CASE("process: a worker whose arena is gone exits 65 and creates none") {
     CHECK(Process::spawn<answer>(desk).join() == ExitStatus{Ended::exited, 65, 0});
 }
 
-TEST_CASE("process: when the parent is killed its worker ends, busy or not") {
+TEST_CASE("process: when the parent is killed its worker ends, busy or not", "[child]") {
     const auto desk = make_desk();
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     const auto end_of_orphan = [&](Process middle) {
@@ -204,18 +204,19 @@ TEST_CASE("process: without a parent's death nobody asks this process to stop") 
     CHECK_FALSE(lagoon::worker_stop_token().stop_requested());
 }
 
-TEST_CASE("process: an end that somebody else collected is unknown, not waited for") {
+TEST_CASE("process: an end that somebody else collected is unknown, not waited for", "[child]") {
     const auto desk = make_desk();
     CHECK(Process::spawn<status_of_ignored>(desk).join().code == 0);
     CHECK(Process::spawn<status_of_stolen>(desk).join().code == 0);
 }
 
-TEST_CASE("process: where pidfd_open is refused, waiting and killing work all the same") {
+TEST_CASE("process: where pidfd_open is refused, waiting and killing work all the same",
+          "[child]") {
     const auto desk = make_desk();
     CHECK(Process::spawn<without_pidfd>(desk).join().code == 0);
 }
 
-TEST_CASE("process: a program without run_if_worker is started exactly once") {
+TEST_CASE("process: a program without run_if_worker is started exactly once", "[child]") {
     const auto desk = make_desk();
     const Scratch runs{"runs"};
     const std::string& log = runs.path();
@@ -242,7 +243,7 @@ TEST_CASE("process: a program without run_if_worker is started exactly once") {
     CHECK(read_file(log) == "run\nrun\n");
 }
 
-TEST_CASE("process: a program that is no worker at all never attached") {
+TEST_CASE("process: a program that is no worker at all never attached", "[process]") {
     const auto desk = make_desk();
     const auto join = [&](const char* program) {
         return code_of([&] {
@@ -254,7 +255,8 @@ TEST_CASE("process: a program that is no worker at all never attached") {
     CHECK(join("/nowhere/to/be/found") == Errc::spawn_failed);
 }
 
-TEST_CASE("process: another program runs its function of the name, and says what it lacks") {
+TEST_CASE("process: another program runs its function of the name, and says what it lacks",
+          "[child]") {
     const auto desk = make_desk();
     const SpawnOptions stranger{.program = beside_us("lagoon_unit_stranger")};
     CHECK(Process::spawn<known_everywhere>(desk, stranger, 5).join().code == 6);
@@ -267,7 +269,7 @@ TEST_CASE("process: another program runs its function of the name, and says what
           Errc::layout_mismatch);
 }
 
-TEST_CASE("process: a worker can be started from a file that was deleted") {
+TEST_CASE("process: a worker can be started from a file that was deleted", "[process]") {
     const auto desk = make_desk();
     for (const bool launcher : {false, true}) {
         const Scratch directory{"copies"};
@@ -281,7 +283,7 @@ TEST_CASE("process: a worker can be started from a file that was deleted") {
     }
 }
 
-TEST_CASE("process: a launcher may stand before the program") {
+TEST_CASE("process: a launcher may stand before the program", "[process]") {
     const auto desk = make_desk();
     CHECK(Process::spawn<answer>(desk, SpawnOptions{.launcher = {"env"}}).join().code == 42);
     CHECK(Process::spawn<answer>(desk, SpawnOptions{.launcher = {"nice", "-n", "1"}}).join().code ==
@@ -292,7 +294,7 @@ TEST_CASE("process: a launcher may stand before the program") {
 }
 
 TEST_CASE("process: valgrind may stand before the program, and its workers start workers",
-          "[valgrind]") {
+          "[valgrind][child]") {
     // Debian's valgrind cannot read what clang 14 writes for debuggers.
     const std::string try_it = "valgrind -q --tool=none " + beside_us("").string() +
                                program_invocation_short_name + " --help >/dev/null 2>&1";
@@ -306,7 +308,7 @@ TEST_CASE("process: valgrind may stand before the program, and its workers start
     CHECK(Process::spawn<spawns_one_more>(desk, options).join().code == 42);
 }
 
-TEST_CASE("process: a function of a plugin runs in a worker that loads the plugin") {
+TEST_CASE("process: a function of a plugin runs in a worker that loads the plugin", "[child]") {
     const auto desk = make_desk();
     void* plugin = ::dlopen(beside_us("lagoon_unit_plugin.so").c_str(), RTLD_NOW);
     INFO((plugin == nullptr ? ::dlerror() : ""));

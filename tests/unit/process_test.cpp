@@ -85,7 +85,8 @@ int environment_state(Desk&, const std::string&) {
 
 }  // namespace
 
-TEST_CASE("process: a function runs in a process of its own, with the struct filled in") {
+TEST_CASE("process: a function runs in a process of its own, with the struct filled in",
+          "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<answer>(desk);
     CHECK(worker.pid() != ::getpid());
@@ -97,7 +98,8 @@ TEST_CASE("process: a function runs in a process of its own, with the struct fil
     CHECK(desk->begun.load() == 1);
 }
 
-TEST_CASE("process: a worker finds an arena by the directory that was relative to another place") {
+TEST_CASE("process: a worker finds an arena by the directory that was relative to another place",
+          "[child]") {
     const Scratch scratch{"relative"};
     std::filesystem::create_directories(scratch.path() + "/arenas");
     const auto before = std::filesystem::current_path();
@@ -107,7 +109,7 @@ TEST_CASE("process: a worker finds an arena by the directory that was relative t
     CHECK(Process::spawn<answer>(desk).join() == ExitStatus{Ended::exited, 42, 0});
 }
 
-TEST_CASE("process: every form of function works") {
+TEST_CASE("process: every form of function works", "[child]") {
     const auto desk = make_desk();
     CHECK(Process::spawn<without_arena>(desk, 6, 7).join().code == 42);
     CHECK(Process::spawn<with_handle>(desk, 9).join().code == 9);
@@ -130,7 +132,7 @@ TEST_CASE("process: functions of one name in two files are told apart") {
     CHECK(spawn_hidden_twin_b(desk).join().code == 22);
 }
 
-TEST_CASE("process: arguments are converted to the parameters' types") {
+TEST_CASE("process: arguments are converted to the parameters' types", "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<many>(desk, "text", std::vector{1, 2, 3}, Note{5, 'n'}, 2.5,
                                        std::map<std::string, int>{{"k", 9}}, "view", true);
@@ -140,7 +142,7 @@ TEST_CASE("process: arguments are converted to the parameters' types") {
     CHECK(Process::spawn<&of_template<short>>(desk, 10L).join().code == 12);
 }
 
-TEST_CASE("process: large arguments travel, too large ones are an error at once") {
+TEST_CASE("process: large arguments travel, too large ones are an error at once", "[child]") {
     const auto desk = make_desk();
     const std::string large(900'000, 'x');
     CHECK(Process::spawn<length_of>(desk, large).join().code == 900'000 % 251);
@@ -148,7 +150,7 @@ TEST_CASE("process: large arguments travel, too large ones are an error at once"
           Errc::too_large);
 }
 
-TEST_CASE("process: arguments are on no command line, the order in no environment") {
+TEST_CASE("process: arguments are on no command line, the order in no environment", "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<stay>(desk, "very-secret");
     wait_until_begun(desk);
@@ -169,7 +171,7 @@ TEST_CASE("process: arguments are on no command line, the order in no environmen
           }) == Errc::invalid_argument);
 }
 
-TEST_CASE("process: no descriptor above 2 is inherited") {
+TEST_CASE("process: no descriptor above 2 is inherited", "[child]") {
     const auto desk = make_desk();
     const int leak = ::memfd_create("lagoon-test-leak", 0);
     REQUIRE(leak > 2);
@@ -177,7 +179,7 @@ TEST_CASE("process: no descriptor above 2 is inherited") {
     ::close(leak);
 }
 
-TEST_CASE("process: the signal mask and all dispositions are the default ones") {
+TEST_CASE("process: the signal mask and all dispositions are the default ones", "[child]") {
     const auto desk = make_desk();
     sigset_t blocked;
     sigset_t before;
@@ -191,7 +193,7 @@ TEST_CASE("process: the signal mask and all dispositions are the default ones") 
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-TEST_CASE("process: join_for says whether it has ended; a stop request ends a wait") {
+TEST_CASE("process: join_for says whether it has ended; a stop request ends a wait", "[child]") {
     const auto desk = make_desk();
     auto worker = Process::spawn<stay>(desk, "");
     CHECK_FALSE(worker.join_for(10ms));
@@ -211,7 +213,7 @@ TEST_CASE("process: join_for says whether it has ended; a stop request ends a wa
     CHECK(worker.exit_status()->success());
 }
 
-TEST_CASE("process: the handle moves, and an empty one refuses to be used") {
+TEST_CASE("process: the handle moves, and an empty one refuses to be used", "[child]") {
     const auto desk = make_desk();
     Process first = Process::spawn<answer>(desk);
     Process second{std::move(first)};
@@ -226,7 +228,7 @@ TEST_CASE("process: the handle moves, and an empty one refuses to be used") {
     CHECK(first.join().code == 42);
 }
 
-TEST_CASE("process: the destructor waits; detach lets the worker go on") {
+TEST_CASE("process: the destructor waits; detach lets the worker go on", "[child]") {
     const auto desk = make_desk();
     { const Process waited = Process::spawn<nothing>(desk); }
     CHECK(desk->begun.load() == 1);
@@ -262,7 +264,7 @@ TEST_CASE("process: a copy made by fork is foreign, and its destructor does noth
     CHECK(worker->join().success());
 }
 
-TEST_CASE("process: a closed arena cannot be handed to a worker") {
+TEST_CASE("process: a closed arena cannot be handed to a worker", "[child]") {
     auto desk = make_desk();
     desk.close();
     CHECK(code_of([&] { Process::spawn<answer>(desk); }) == Errc::closed);

@@ -252,7 +252,8 @@ TEST_CASE("races: a thread may end after an arena that it used was closed", "[ra
     REQUIRE(first->pool.try_acquire());
 }
 
-TEST_CASE("races: a waiter counts as one while a stop request still moves its event", "[races]") {
+TEST_CASE("races: a waiter counts as one while a stop request still moves its event",
+          "[races][fault]") {
 #ifdef __clang__
     if (support::under_tsan) {
         return support::skip("races: a waiter counts as one",

@@ -121,7 +121,7 @@ TEST_CASE("sharded counter: what a killed process has counted stays, once", "[ch
     }
 }
 
-TEST_CASE("sharded counter: it works after fork, from its own lane") {
+TEST_CASE("sharded counter: it works after fork, from its own lane", "[child]") {
     auto room = Arena::create(unique_name("sharded"));
     room->count.add(1);
     CHECK(support::in_child([&] {

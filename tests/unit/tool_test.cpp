@@ -340,6 +340,22 @@ TEST_CASE("tool: reap removes a scoped arena that nobody is left in") {
     CHECK(lagoon_tool("reap " + name).status == 2);
 }
 
+TEST_CASE("tool: evict ends a process and takes back what it held") {
+    const std::string name = unique("evicted");
+    auto desk = make_desk(name);
+    const pid_t holder = start("lease " + name + " clusters -- sleep 100");
+    REQUIRE(eventually([&] { return desk->clusters.leased() == 1; }));
+    const std::string pid = std::to_string(holder);
+    const json done = parsed(lagoon_tool("evict --json " + name + " " + pid));
+    CHECK(done == json{{"name", name}, {"pid", holder}, {"outcome", "ok"}});
+    end_of(holder);
+    CHECK(desk->clusters.idle() == 1);
+    const Ran again = lagoon_tool("evict " + name + " " + pid);
+    CHECK(again.status == 2);
+    CHECK(again.err.find("is not attached") != std::string::npos);
+    lagoon::remove(std::string_view{name});
+}
+
 TEST_CASE("tool: rm removes a name, and an absent one is an outcome") {
     const std::string name = unique("gone");
     auto desk = make_desk(name);
@@ -355,11 +371,26 @@ TEST_CASE("tool: rm removes a name, and an absent one is an outcome") {
 }
 
 TEST_CASE("tool: wrong usage is status 2, help and version are not") {
-    for (const char* wrong :
-         {"", "nonsense", "show", "show a b", "show a --nonsense", "ls extra", "lease a",
-          "lease a b", "lease a b --timeout -1 -- true", "lease a b --timeout 1 --no-wait -- true",
-          "show 'a/b'", "rm ..", "show absent", "reap absent", "get absent x", "add absent x 1",
-          "lease absent x -- true"}) {
+    for (const char* wrong : {"",
+                              "nonsense",
+                              "show",
+                              "show a b",
+                              "show a --nonsense",
+                              "ls extra",
+                              "lease a",
+                              "lease a b",
+                              "lease a b --timeout -1 -- true",
+                              "lease a b --timeout 1 --no-wait -- true",
+                              "show 'a/b'",
+                              "rm ..",
+                              "show absent",
+                              "reap absent",
+                              "get absent x",
+                              "add absent x 1",
+                              "evict absent 1",
+                              "evict a",
+                              "evict a b",
+                              "lease absent x -- true"}) {
         const Ran ran = lagoon_tool(wrong);
         INFO("lagoon " << wrong);
         CHECK(ran.status == (std::string{wrong} == "rm .." ? 1 : 2));

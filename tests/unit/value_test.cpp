@@ -114,7 +114,7 @@ TEST_CASE("value: load and store, narrow and wide") {
     CHECK(plain == 2.5);
 }
 
-TEST_CASE("value: who opens the arena finds what is there, not the initial value") {
+TEST_CASE("value: who opens the arena finds what is there, not the initial value", "[child]") {
     auto room = make_room();
     room->real.store(9);
     room->wide.store(all_of(9));
@@ -151,6 +151,20 @@ TEST_CASE("value: exchange and compare_exchange, compared by == and else by byte
     CHECK(room->three.compare_exchange(three, {{9, 9, 9}}));
     CHECK(room->three.load().bytes[1] == 9);
 }
+
+#if __has_builtin(__builtin_clear_padding)
+TEST_CASE("value: padding brings no byte of this process into the arena") {
+    auto room = make_room();
+    Padded secret;
+    std::memset(static_cast<void*>(&secret), 0x5a, sizeof secret);
+    secret.a = 1;
+    secret.b = 2;
+    room->padded.store(secret);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(&room->padded);
+    CHECK(std::count(bytes, bytes + sizeof room->padded, 0x5a) == 0);
+    CHECK(room->padded.load() == Padded{1, 2});
+}
+#endif
 
 TEST_CASE("value: padding neither hinders a change nor hangs it") {
     auto room = make_room();

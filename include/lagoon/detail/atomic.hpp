@@ -81,6 +81,10 @@ class Atomic {
         if constexpr (std::is_same_v<Word, T>) {
             return value;
         } else {
+#if __has_builtin(__builtin_clear_padding)
+            // No byte of this process's stack gets into the arena.
+            if (!std::is_constant_evaluated()) __builtin_clear_padding(&value);
+#endif
             return std::bit_cast<Word>(value);
         }
     }

@@ -58,6 +58,7 @@ struct MemberId {
 
 Reaped reap(Attachment* attachment);
 Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patience);
+Outcome evict(Attachment* attachment, std::uint32_t pid, const Patience& patience);
 
 /// The attachment whose mapping holds `object`, or null.
 [[nodiscard]] Attachment* attachment_of(const void* object) noexcept;

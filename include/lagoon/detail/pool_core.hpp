@@ -211,6 +211,8 @@ PoolStats pool_stats(const PoolObject& pool);
 std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept;
 std::uint64_t pool_clear(PoolObject& pool);
 void pool_close(PoolObject& pool);
+Outcome pool_drain(PoolObject& pool, const Patience& patience);
+std::string pool_explain(const PoolObject& pool, Outcome outcome);
 bool pool_is_closed(const PoolObject& pool) noexcept;
 Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& options,
                    const ObjectDescription& element, std::uint64_t value_at);

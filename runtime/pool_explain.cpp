@@ -1,0 +1,90 @@
+// pool_explain.cpp: an outcome of a pool in words, with the counts that explain it.
+#include <map>
+
+#include <lagoon/outcome.hpp>
+
+#include "attachment.hpp"
+#include "os.hpp"
+#include "pool_body.hpp"
+
+namespace lagoon::inline v1::detail {
+
+namespace {
+
+constexpr std::size_t holders_told = 8;
+
+const char* cause_of(Outcome outcome) noexcept {
+    switch (outcome) {
+        case Outcome::ok: return "done";
+        case Outcome::would_block: return "nothing is idle now; the same call may succeed later";
+        case Outcome::timed_out: return "nothing could be had before the deadline";
+        case Outcome::closed: return "the pool or its arena was closed and lends no more";
+        case Outcome::cancelled: return "the caller's stop token ended the wait";
+        case Outcome::at_capacity:
+            return "every place is filled; give something back or discard it";
+        case Outcome::too_many_waiters:
+            return "as many threads wait as PoolOptions::max_waiters allows";
+        case Outcome::not_attached: return "this process is not, or no longer, attached";
+        case Outcome::given_back: return "the lease was given back, moved from or never held";
+    }
+    return "an outcome of another version";
+}
+
+struct Holder {
+    std::uint64_t leases = 0;
+    bool is_stopped = false;
+};
+
+std::string text_of(const std::map<std::uint32_t, Holder>& holders) {
+    std::string text;
+    std::size_t told = 0;
+    for (const auto& [pid, holder] : holders) {
+        if (told++ == holders_told) {
+            return text + " and " + std::to_string(holders.size() - holders_told) + " more";
+        }
+        text += (text.empty() ? "; leased by process " : ", ") + std::to_string(pid) + " (" +
+                std::to_string(holder.leases) + (holder.is_stopped ? ", stopped)" : ")");
+    }
+    return text;
+}
+
+/// Who holds what, by process.
+std::string holders_of(const PoolObject& pool) {
+    const Attachment* attachment = attachment_of(&pool);
+    if (attachment == nullptr) return {};
+    std::map<std::uint32_t, Holder> holders;
+    const std::uint64_t here = os::pid_namespace();
+    for (std::uint64_t index = 0; index < body_of(pool).capacity; ++index) {
+        const auto [word, lent] = see_slot(pool, index);
+        if (!lent) continue;
+        const MemberEntry* member = member_behind(*attachment, word::owner(word));
+        if (member == nullptr) continue;
+        Holder& holder = holders[member->pid];
+        if (holder.leases++ == 0) {
+            // Elsewhere the number means another process.
+            holder.is_stopped = member->pid_namespace == here && os::is_stopped(member->pid);
+        }
+    }
+    return text_of(holders);
+}
+
+}  // namespace
+
+std::string pool_explain(const PoolObject& pool, Outcome outcome) {
+    const PoolStats stats = pool_stats(pool);
+    std::string text = name_of_pool(pool) + ": " + to_string(outcome) + ": " + cause_of(outcome) +
+                       "; capacity " + std::to_string(stats.capacity);
+    const auto add = [&](const char* before, std::uint64_t number, const char* what) {
+        text += before + std::to_string(number) + ' ' + what;
+    };
+    add(": ", stats.leased, "leased");
+    add(", ", stats.idle, "idle");
+    add(", ", stats.creating, "being created");
+    add(", ", stats.dirty + stats.maintained, "dirty, checked or closed");
+    add(", ", stats.quarantined, "quarantined");
+    add(", ", stats.empty, "empty");
+    add("; ", stats.waiting, "waiting");
+    return text + holders_of(pool);
+}
+
+}  // namespace lagoon::inline v1::detail

@@ -340,22 +340,6 @@ TEST_CASE("tool: reap removes a scoped arena that nobody is left in") {
     CHECK(lagoon_tool("reap " + name).status == 2);
 }
 
-TEST_CASE("tool: evict ends a process and takes back what it held") {
-    const std::string name = unique("evicted");
-    auto desk = make_desk(name);
-    const pid_t holder = start("lease " + name + " clusters -- sleep 100");
-    REQUIRE(eventually([&] { return desk->clusters.leased() == 1; }));
-    const std::string pid = std::to_string(holder);
-    const json done = parsed(lagoon_tool("evict --json " + name + " " + pid));
-    CHECK(done == json{{"name", name}, {"pid", holder}, {"outcome", "ok"}});
-    end_of(holder);
-    CHECK(desk->clusters.idle() == 1);
-    const Ran again = lagoon_tool("evict " + name + " " + pid);
-    CHECK(again.status == 2);
-    CHECK(again.err.find("is not attached") != std::string::npos);
-    lagoon::remove(std::string_view{name});
-}
-
 TEST_CASE("tool: rm removes a name, and an absent one is an outcome") {
     const std::string name = unique("gone");
     auto desk = make_desk(name);

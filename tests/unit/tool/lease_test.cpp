@@ -1,4 +1,4 @@
-// `lagoon lease`, and scripts that take part in an arena.
+// `lagoon lease`, the end of its holder, and scripts that take part in an arena.
 #include <catch2/catch.hpp>
 
 #include <unistd.h>
@@ -168,5 +168,22 @@ TEST_CASE("tool: python scripts draw each number once") {
     for (std::size_t i = 0; i < 20; ++i) CHECK(desk->curve[i].load() == 1);
     CHECK(desk->squares[2].load() + desk->squares[3].load() == 4 + 9 + 19 * 20 / 2);
     std::filesystem::remove(script);
+    lagoon::remove(std::string_view{name});
+}
+
+TEST_CASE("tool: evict ends a process and takes back what it held") {
+    const std::string name = unique("evicted");
+    auto desk = make_desk(name);
+    const pid_t holder = start("lease " + name + " clusters -- sleep 100");
+    REQUIRE(eventually([&] { return desk->clusters.leased() == 1; }));
+    const std::string pid = std::to_string(holder);
+    const Ran done = lagoon_tool("evict --json " + name + " " + pid);
+    CHECK(done.status == 0);
+    CHECK(done.out.find("\"outcome\": \"ok\"") != std::string::npos);
+    end_of(holder);
+    CHECK(desk->clusters.idle() == 1);
+    const Ran again = lagoon_tool("evict " + name + " " + pid);
+    CHECK(again.status == 2);
+    CHECK(again.err.find("is not attached") != std::string::npos);
     lagoon::remove(std::string_view{name});
 }

@@ -263,6 +263,7 @@ TEST_CASE("model: a snapshot takes no mixture of what a keeper is writing") {
         });
         scene.thread("b", 1, look_at_all<2>);
         look_everywhere(scene.program(), 2);
+        look_deeply(scene.program(), 1, 2);
     }
 }
 
@@ -272,7 +273,7 @@ TEST_CASE("model: a snapshot takes no mixture of what was asked back from a thie
     scene.thread("b", 1, [](PoolRoot<1>& root) { write_both(root.pool.try_acquire()); });
     scene.thread("c", 1, look_at_all<1>);
     look_everywhere(scene.program(), 2);
-    look_deeply(scene.program(), 2);
+    look_deeply(scene.program(), 2, 2);
 }
 
 namespace {

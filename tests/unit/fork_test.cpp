@@ -1,22 +1,14 @@
 // fork_test.cpp: a child that was forked, by whichever call, holds nothing of its parent's and
 // takes part on its own.
-// One piece although long: the cases share the ways to copy a process and to wait for the copy.
 #include <lagoon/lagoon.hpp>
 
-#include <sched.h>
-#include <sys/syscall.h>
-
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <map>
-#include <optional>
-#include <runtime/arena_file.hpp>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "support/arenas.hpp"
-#include "support/sanitizers.hpp"
+#include "support/copies.hpp"
 
 using lagoon::Arena;
 using lagoon::ArenaView;
@@ -25,16 +17,20 @@ using lagoon::Lease;
 using lagoon::Outcome;
 using lagoon::Reaped;
 using support::Child;
-using support::code_of;
-using support::Ended;
+using support::copy_process;
+using support::each_way;
 using support::exists;
 using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
+using support::in_copy;
+using support::name_of;
 using support::Shared;
 using support::unique_name;
+using support::wait_for;
 using namespace std::chrono_literals;
+using support::Way;
 
 namespace {
 
@@ -44,51 +40,6 @@ struct Desk {
     lagoon::Lock lock{"lock"};
     lagoon::Pool<int> pool{"pool", {.capacity = 4}};
 };
-
-/// The ways to get a copy of this process.
-enum class Way { fork, plain_fork, raw_clone };
-const char* name_of(Way way) {
-    return way == Way::fork ? "fork" : way == Way::plain_fork ? "_Fork" : "clone";
-}
-
-pid_t copy_process(Way way) {
-    std::fflush(nullptr);
-    switch (way) {
-        case Way::fork: return ::fork();
-        case Way::plain_fork: return ::_Fork();
-        case Way::raw_clone: break;
-    }
-    return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-}
-
-Ended wait_for(pid_t pid) {
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) return {};
-    }
-    return WIFSIGNALED(status) ? support::killed_by(WTERMSIG(status)) : exited(WEXITSTATUS(status));
-}
-
-/// Runs `body` in a copy of this process, in which nothing of the test is destroyed.
-template <class Body>
-Ended in_copy(Way way, Body&& body) {
-    const pid_t pid = copy_process(way);
-    if (pid == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        support::end_with(body);
-    }
-    return wait_for(pid);
-}
-
-#if defined(LAGOON_TEST_TSAN) || defined(LAGOON_TEST_ASAN)
-// A sanitizer has locks of its own, which only fork puts in order for the child.
-Way each_way() { return Way::fork; }
-#else
-Way each_way() { return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone); }
-#endif
-
-constexpr bool follows_threads_of_a_child = !support::under_tsan;
-constexpr const char* cannot_follow = "thread sanitizer cannot follow a forked child's keeper";
 
 std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
 
@@ -273,110 +224,6 @@ TEST_CASE("fork: a parent's death is noticed although its child lives", "[fork][
     REQUIRE(reaped.locks == 1);
 }
 
-TEST_CASE("fork: a child's handles are foreign, and a creator's copy never removes the name",
-          "[fork][process]") {
-    const auto way = each_way();
-    INFO(name_of(way));
-    const auto name = unique_name("fork");
-    auto desk = Arena<Desk>::create(name);
-    SECTION("destroyed unused") {
-        REQUIRE(in_copy(way, [&] {
-                    { const auto copy = std::move(desk); }
-                    return exists(file_of(name)) ? 0 : 1;
-                }) == exited(0));
-    }
-    SECTION("closed unused") {
-        REQUIRE(in_copy(way, [&] {
-                    desk.close();
-                    return exists(file_of(name)) ? 0 : 1;
-                }) == exited(0));
-    }
-    SECTION("used and closed") {
-        if (!follows_threads_of_a_child)
-            return support::skip("fork: used and closed", cannot_follow);
-        REQUIRE(in_copy(way, [&] {
-                    desk->hits.add(1);
-                    desk.close();
-                    if (members_of(name) != 1) return 1;
-                    // And opened again.
-                    auto again = Arena<Desk>::open(name);
-                    again->total.add(1);
-                    if (members_of(name) != 2) return 2;
-                    again.close();
-                    return members_of(name) == 1 ? 0 : 3;
-                }) == exited(0));
-        REQUIRE(desk->total.load() == 1);
-    }
-    SECTION("ended by exit()") {
-        REQUIRE(in_copy(way, [&] {
-                    static Arena<Desk> kept;  // NOLINT: destroyed at exit
-                    kept = desk;
-                    if (way != Way::fork) return 0;  // exit() is not for the others
-                    std::fflush(nullptr);
-                    kept = {};
-                    return 0;
-                }) == exited(0));
-    }
-    REQUIRE(exists(file_of(name)));
-    REQUIRE(members_of(name) == 1);
-    REQUIRE(code_of([&] { return Arena<Desk>::create(name); }) == lagoon::Errc::name_taken);
-    desk.close();
-    REQUIRE_FALSE(exists(file_of(name)));
-}
-
-TEST_CASE("fork: a child that is the last one left takes the name along", "[fork][process]") {
-    if (!follows_threads_of_a_child) return support::skip("fork: the last one left", cannot_follow);
-    const auto way = each_way();
-    INFO(name_of(way));
-    const auto name = unique_name("fork");
-    const Flag step;
-    auto desk = Arena<Desk>::create(name);
-    const pid_t pid = copy_process(way);
-    if (pid == 0) {
-        support::end_with([&] {
-            desk->hits.add(1);
-            step.raise(1);
-            step.wait(2);
-            if (!exists(file_of(name))) return 1;
-            desk.close();
-            return exists(file_of(name)) ? 2 : 0;
-        });
-    }
-    step.wait(1);
-    desk.close();
-    step.raise(2);
-    REQUIRE(wait_for(pid) == exited(0));
-}
-
-TEST_CASE("fork: a grandchild takes part, too, and every generation is a member of its own",
-          "[fork][process]") {
-    const auto way = each_way();
-    INFO(name_of(way));
-    const auto name = unique_name("fork");
-    const auto desk = Arena<Desk>::create(name);
-    REQUIRE(desk->pool.add(1));
-    REQUIRE(desk->pool.add(2));
-    REQUIRE(desk->pool.add(3));
-    const auto lease = desk->pool.acquire();
-    REQUIRE(in_copy(way, [&] {
-                const auto mine = desk->pool.acquire();
-                if (!mine) return 1;
-                const Ended ended = in_copy(way, [&] {
-                    const auto own = desk->pool.try_acquire();
-                    if (!own || members_of(name) != 3 || desk->pool.leased() != 3) return 1;
-                    ::_exit(0);  // with the lease
-                    return 2;
-                });
-                if (ended != exited(0)) return 2;
-                // Its death is its own: it gives back what it held, and nothing of ours.
-                if (desk.reap().leases != 1 || desk->pool.leased() != 2) return 3;
-                ::_exit(0);
-                return 4;
-            }) == exited(0));
-    REQUIRE(desk.reap().leases == 1);
-    REQUIRE(desk->pool.leased() == 1);
-}
-
 TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork][process]") {
     if (support::under_asan) {
         return support::skip("fork: while others work",
@@ -430,135 +277,6 @@ TEST_CASE("fork: a child forked by a thread while others work is sound", "[fork]
     REQUIRE(desk->pool.idle() == 4);
     REQUIRE(members_of(name) == 1);
     REQUIRE_FALSE(exists(file_of(other)));
-}
-
-TEST_CASE("fork: a child forked while an arena's gate is held does not keep it",
-          "[fork][process]") {
-    const auto name = unique_name("fork");
-    std::atomic<bool> stop{false};
-    std::thread opener{[&] {
-        while (!stop) Arena<Desk>::create(name, {.keeper = false}).close();
-    }};
-    std::vector<pid_t> children;
-    for (int i = 0; i < 200; ++i) {
-        const pid_t pid = copy_process(Way::fork);
-        if (pid == 0) {
-            for (;;) ::pause();
-        }
-        children.push_back(pid);
-    }
-    stop = true;
-    opener.join();
-    // With a gate that a sleeping child holds this would fail after ten seconds.
-    const auto code = code_of([&] {
-        Arena<Desk>::create(name).close();
-        return 0;
-    });
-    for (const pid_t child : children) {
-        ::kill(child, SIGKILL);
-        (void)wait_for(child);
-    }
-    REQUIRE(code == lagoon::Errc{});
-}
-
-TEST_CASE("fork: a gate is free when its holder is killed, though another thread has forked",
-          "[fork][process]") {
-    const auto name = unique_name("fork");
-    const auto desk = Arena<Desk>::create(name);
-    const auto kind = GENERATE(lagoon::os::LockKind::shared, lagoon::os::LockKind::exclusive);
-    Shared<std::atomic<pid_t>> grandchild;
-    Child holder{[&] {
-        const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
-        const lagoon::detail::Gate gate{fd.get(), kind, name};
-        std::thread{[&] {
-            if (copy_process(Way::fork) != 0) return;
-            *grandchild = ::getpid();
-            for (;;) ::pause();
-        }}.join();
-        for (;;) ::pause();
-        return 0;
-    }};
-    support::wait_until([&] { return *grandchild != 0; });
-    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
-    const auto locked = [&] {
-        return lagoon::os::is_byte_locked(fd.get(), lagoon::detail::gate_byte);
-    };
-    const auto before = locked();
-    (void)holder.kill();
-    const auto after = locked();
-    ::kill(*grandchild, SIGKILL);
-    REQUIRE(before == lagoon::os::Answer::yes);
-    REQUIRE(after == lagoon::os::Answer::no);
-}
-
-TEST_CASE("fork: a gate's number that came to be another file's stays open", "[fork][process]") {
-    const auto name = unique_name("fork");
-    const auto desk = Arena<Desk>::create(name);
-    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
-    const lagoon::os::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-    const int number = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);  // the gate gets it
-    ::close(number);
-    std::optional<lagoon::detail::Gate> gate{std::in_place, fd.get(), lagoon::os::LockKind::shared,
-                                             name};
-    REQUIRE(lagoon::os::file_of(number) == lagoon::os::file_of(fd.get()));
-    const auto is_open = [&] { return ::fcntl(number, F_GETFD) >= 0; };
-    SECTION("by the host of the parent") {
-        REQUIRE(::dup2(null.get(), number) == number);
-        REQUIRE(in_copy(Way::fork, [&] { return is_open() ? 0 : 1; }) == exited(0));
-        gate.reset();
-        REQUIRE(is_open());
-        ::close(number);
-    }
-    SECTION("by that of the child") {
-        const auto way = each_way();
-        REQUIRE(in_copy(way, [&] {
-                    // The same file: only who opened it is another.
-                    if (is_open() != (way != Way::fork)) return 1;
-                    if (::dup2(fd.get(), number) != number) return 2;
-                    desk->hits.add(1);
-                    if (in_copy(Way::fork, [&] { return is_open() ? 0 : 1; }) != exited(0)) {
-                        return 3;
-                    }
-                    gate.reset();
-                    return is_open() ? 0 : 4;
-                }) == exited(0));
-    }
-}
-
-TEST_CASE("fork: a child's first call waits for a gate that is held, and does not give up",
-          "[fork][process]") {
-    const auto name = unique_name("fork");
-    const auto desk = Arena<Desk>::create(name);
-    const lagoon::os::Fd fd{::open(file_of(name).c_str(), O_RDWR | O_CLOEXEC)};
-    std::optional<lagoon::detail::Gate> gate{std::in_place, fd.get(),
-                                             lagoon::os::LockKind::exclusive, name};
-    Child locks{[&] {
-        desk->lock.lock();
-        return 3;
-    }};
-    Child counts{[&] {
-        desk->hits.add(2);
-        return 4;
-    }};
-    // Longer than an opener waits; or until one has given up.
-    const auto end = std::chrono::steady_clock::now() + 11s;
-    const auto have_ended = [&](const Child& child) {
-        siginfo_t info{};
-        return ::waitid(P_PID, static_cast<id_t>(child.pid()), &info,
-                        WEXITED | WNOHANG | WNOWAIT) == 0 &&
-               info.si_pid != 0;
-    };
-    bool early = false;
-    support::wait_until([&] {
-        early = have_ended(locks) || have_ended(counts);
-        return early || std::chrono::steady_clock::now() > end;
-    });
-    gate.reset();
-    REQUIRE_FALSE(early);
-    REQUIRE(locks.wait() == exited(3));
-    REQUIRE(counts.wait() == exited(4));
-    REQUIRE(desk->hits.load() == 2);
-    REQUIRE(desk.reap().locks == 1);
 }
 
 TEST_CASE("fork: a child forked during another thread's first use can use the library",

@@ -1,63 +1,27 @@
-// pool_waiting_test.cpp: who waits is woken, whoever dies in between; and gathering several.
-// One piece although long: gathering is waiting, too, and all share how they know who waits.
+// pool_waiting_test.cpp: who waits for a resource or a place is woken.
 #include <lagoon/lagoon.hpp>
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <csignal>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
-#include "runtime/pool_body.hpp"
-#include "support/pools.hpp"
 #include "support/system_calls.hpp"
+#include "support/waiting.hpp"
 
-using namespace std::chrono_literals;
 using lagoon::Outcome;
 using support::Child;
-using support::SlotState;
-using support::unique_name;
 using support::without_system_calls;
-namespace word = lagoon::detail::word;
-
-namespace {
-
-struct Item {
-    std::int64_t number = 0;
-};
-
-struct Room {
-    explicit Room(lagoon::Count capacity = 1, lagoon::Count max_waiters = 0)
-        : items{"items", {.capacity = capacity, .max_waiters = max_waiters}} {}
-    lagoon::Pool<Item> items;
-};
-using Arena = lagoon::Arena<Room>;
-
-Arena make_room(std::uint64_t capacity, std::uint64_t max_waiters = 0,
-                const lagoon::ArenaOptions& options = {}) {
-    return Arena::create(unique_name("waiting"), options, lagoon::Count{capacity},
-                         lagoon::Count{max_waiters});
-}
-Arena make_full_room(std::uint64_t capacity, std::uint64_t max_waiters = 0,
-                     const lagoon::ArenaOptions& options = {}) {
-    auto room = make_room(capacity, max_waiters, options);
-    for (std::uint64_t i = 0; i < capacity; ++i) room->items.add(Item{});
-    return room;
-}
-
-/// `waiters` lanes have announced that they wait; a moment later they sleep.
-void wait_for_waiters(const Arena& room, std::uint64_t waiters) {
-    support::wait_until([&] { return room->items.stats().waiting >= waiters; });
-    std::this_thread::sleep_for(2ms);
-}
-
-}  // namespace
+using support::waiting::Arena;
+using support::waiting::Item;
+using support::waiting::make_full_room;
+using support::waiting::make_room;
+using support::waiting::Room;
+using support::waiting::wait_for_waiters;
+using namespace std::chrono_literals;
 
 TEST_CASE("pool waiting: a release wakes who waits") {
     auto room = make_full_room(1);
@@ -246,145 +210,6 @@ TEST_CASE("pool waiting: more than max_waiters are turned away") {
     CHECK(room->items.acquire());
 }
 
-TEST_CASE("pool waiting: a killed holder's resource comes to who waits, by the kernel's word",
-          "[child]") {
-    auto room = make_full_room(1);
-    for (int round = 0; round < 2; ++round) {
-        const support::Flag there;
-        Child child{[&]() -> int {
-            auto lease = room->items.acquire();
-            there.raise();
-            support::wait_for_death();
-        }};
-        there.wait();
-        bool recovered = false;
-        std::thread waiter{[&] { recovered = room->items.acquire().recovered(); }};
-        wait_for_waiters(room, 1);
-        child.kill();
-        waiter.join();
-        CHECK(recovered);
-    }
-    CHECK(room->items.stats().late_wakes == 0);
-    CHECK(room->items.stats().recovered == 2);
-}
-
-TEST_CASE("pool waiting: a releaser killed between the word and the wake owes nobody", "[child]") {
-    for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3000}) {
-        auto room = make_full_room(capacity);
-        const support::Flag there;
-        const support::Flag release;
-        Child child{[&]() -> int {
-            std::vector<lagoon::Lease<Item>> held;
-            for (std::uint64_t i = 0; i < capacity; ++i) {
-                held.push_back(room->items.try_acquire());
-                if (!held.back()) return 1;
-            }
-            there.raise();
-            release.wait();
-            // The releaser's one store, and none of what follows it.
-            const std::uint64_t index = held[capacity / 2].index();
-            support::set_truth(room->items, index,
-                               word::next(support::truth_of(room->items, index), SlotState::free));
-            there.raise(2);
-            support::wait_for_death();
-        }};
-        there.wait();
-        bool served = false;
-        std::thread waiter{[&] { served = static_cast<bool>(room->items.acquire()); }};
-        wait_for_waiters(room, 1);
-        release.raise();
-        there.wait(2);
-        child.kill();
-        waiter.join();
-        CHECK(served);
-        CHECK(room->items.idle() == capacity);
-        CHECK(room->items.stats().waiting == 0);
-    }
-}
-
-TEST_CASE("pool waiting: a waiter killed in its sleep leaves nothing but a bit", "[child]") {
-    auto room = make_full_room(1);
-    auto held = room->items.acquire();
-    {
-        Child child{[&] { return room->items.acquire() ? 0 : 1; }};
-        wait_for_waiters(room, 1);
-        child.kill();
-    }
-    CHECK(room->items.stats().waiting == 1);
-    support::reap_dead(room);
-    held.give_back();
-    CHECK(room->items.stats().waiting == 0);
-    CHECK(room->items.try_acquire());
-}
-
-TEST_CASE("pool waiting: a waiter killed between its two marks is not counted for ever",
-          "[child]") {
-    const bool summary_left = GENERATE(false, true);
-    auto room = make_full_room(1, 1);
-    auto held = room->items.acquire();
-    auto& body = support::body_of(room->items);
-    const support::Flag there;
-    Child child{[&]() -> int {
-        (void)room->items.try_acquire();
-        const auto lane = lagoon::detail::lane_of(&room->items).lane;
-        if (summary_left) {  // killed while it withdrew
-            body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
-        } else {
-            body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
-                                                 std::memory_order_seq_cst);
-        }
-        there.raise();
-        support::wait_for_death();
-    }};
-    there.wait();
-    child.kill();
-    support::reap_dead(room);
-    held.give_back();
-    CHECK(room->items.stats().waiting == 0);
-    CHECK(body.demand.load(std::memory_order_relaxed) == 0);
-    held = room->items.acquire();
-    CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
-}
-
-TEST_CASE("pool waiting: a waiter that is stopped holds up nobody behind it", "[child]") {
-    auto room = make_full_room(1);
-    auto held = room->items.acquire();
-    Child first{[&] { return room->items.acquire() ? 0 : 1; }};
-    wait_for_waiters(room, 1);
-    // Off the futex, for the kernel ends its sleep to stop it.
-    support::stop(first);
-    bool served = false;
-    std::thread second{[&] { served = static_cast<bool>(room->items.acquire()); }};
-    wait_for_waiters(room, 2);
-    held.give_back();
-    second.join();
-    first.kill();
-    CHECK(served);
-    CHECK(room->items.stats().waiting <= 1);
-    (void)room.reap();
-    (void)room->items.try_acquire();
-    CHECK(room->items.stats().waiting == 0);
-}
-
-TEST_CASE("pool waiting: without a keeper a death is found by looking anyway", "[child]") {
-    auto room = make_full_room(1, 0, {.keeper = false});
-    const std::string name{room.name()};
-    const support::Flag there;
-    Child child{[&]() -> int {
-        auto mine = Arena::open(name, lagoon::OpenOptions{.keeper = false});
-        auto lease = mine->items.acquire();
-        there.raise();
-        support::wait_for_death();
-    }};
-    there.wait();
-    bool recovered = false;
-    std::thread waiter{[&] { recovered = room->items.acquire().recovered(); }};
-    wait_for_waiters(room, 1);
-    child.kill();
-    waiter.join();
-    CHECK(recovered);
-}
-
 TEST_CASE("pool waiting: a wait costs no wake-ups in vain while nothing happens") {
     auto room = make_full_room(1);
     auto held = room->items.acquire();
@@ -394,101 +219,6 @@ TEST_CASE("pool waiting: a wait costs no wake-ups in vain while nothing happens"
     CHECK(stats.timed_out == 1);
     CHECK(stats.waiting == 0);
     CHECK(stats.late_wakes == 0);
-}
-
-TEST_CASE("pool waiting: acquire_n is served once there are enough") {
-    auto room = make_full_room(4);
-    auto held = room->items.acquire_n(4);
-    std::size_t got = 0;
-    std::thread waiter{[&] { got = room->items.acquire_n(3).size(); }};
-    support::wait_until([&] {
-        // D3 seq_cst load, no pair: only looked at.
-        return support::body_of(room->items).demand.load(std::memory_order_seq_cst) != 0;
-    });
-    std::this_thread::sleep_for(2ms);
-    held.pop_back();
-    held.pop_back();
-    // What it cannot use yet it does not keep.
-    support::wait_until([&] { return room->items.idle() == 2; });
-    held.pop_back();
-    waiter.join();
-    CHECK(got == 3);
-    held.clear();
-    CHECK(room->items.idle() == 4);
-}
-
-TEST_CASE("pool waiting: two who gather more than half each do not wait for each other") {
-    auto room = make_full_room(4);
-    std::atomic<int> wrong{0};
-    std::vector<std::thread> threads;
-    for (int t = 0; t < 3; ++t) {
-        threads.emplace_back([&] {
-            for (int i = 0; i < 100; ++i) {
-                if (room->items.acquire_n(3).size() != 3) ++wrong;
-            }
-        });
-    }
-    threads.emplace_back([&] {
-        for (int i = 0; i < 300; ++i) {
-            if (!room->items.acquire()) ++wrong;
-        }
-    });
-    for (auto& thread : threads) thread.join();
-    CHECK(wrong == 0);
-    CHECK(room->items.idle() == 4);
-    CHECK(room->items.stats().waiting == 0);
-    // D3 seq_cst load, no pair: only looked at.
-    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
-}
-
-TEST_CASE("pool waiting: one who died gathering leaves the others what it had", "[child]") {
-    auto room = make_full_room(4);
-    auto held = room->items.acquire_n(2);
-    Child child{[&] { return room->items.acquire_n(3).size() == 3 ? 0 : 1; }};
-    support::wait_until([&] {
-        // J2 acquire load <- J1.
-        return support::body_of(room->items).bulk.load(std::memory_order_acquire) != 0;
-    });
-    std::this_thread::sleep_for(2ms);
-    std::size_t got = 0;
-    std::thread other{[&] { got = room->items.acquire_n(4).size(); }};
-    std::this_thread::sleep_for(2ms);
-    child.kill();
-    held.clear();
-    other.join();
-    CHECK(got == 4);
-    CHECK(room->items.idle() == 4);
-    // J2 acquire load <- J1.
-    CHECK(support::body_of(room->items).bulk.load(std::memory_order_acquire) == 0);
-}
-
-TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by dying", "[child]") {
-    auto room = make_full_room(3);
-    // As if it had been killed in the middle of taking: the right to gather, and two slots.
-    support::Shared<std::uint32_t> lane;
-    const support::Flag there;
-    Child child{[&]() -> int {
-        auto two = room->items.acquire_n(2);
-        *lane = word::owner(support::truth_of(room->items, two[0].index()));
-        auto& body = support::body_of(room->items);
-        // J1 seq_cst RMW -> J2: by hand.
-        body.bulk.exchange(lagoon::detail::gatherer_token(room.attached(), *lane),
-                           std::memory_order_seq_cst);
-        // D1 seq_cst RMW, no pair: by hand.
-        body.demand.fetch_or(lagoon::detail::demand_bulk, std::memory_order_seq_cst);
-        there.raise();
-        support::wait_for_death();
-    }};
-    there.wait();
-    CHECK(room->items.acquire_n_for(1ms, 2).empty());
-    std::size_t got = 0;
-    std::thread other{[&] { got = room->items.acquire_n(3).size(); }};
-    std::this_thread::sleep_for(2ms);
-    child.kill();
-    other.join();
-    CHECK(got == 3);
-    // D3 seq_cst load, no pair: only looked at.
-    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
 }
 
 TEST_CASE("pool waiting: threads that share the process's lane all wait and all are served") {
@@ -570,48 +300,6 @@ TEST_CASE("pool waiting: a try makes no system call, however much is stale", "[p
     held.back().give_back();
     held.resize(4095);
     CHECK(room->items.try_acquire());
-}
-
-TEST_CASE("pool waiting: whoever gets a dead waiter's lane does not get its mark", "[child]") {
-    auto room = make_full_room(1);
-    auto held = room->items.acquire();
-    std::uint32_t lane = 0;
-    Child child{[&] { return room->items.acquire() ? 1 : 2; }};
-    wait_for_waiters(room, 1);
-    child.kill();
-    (void)support::reap_dead(room);
-    REQUIRE(room->items.stats().waiting == 1);  // a hint: nobody has given back since
-    std::thread{[&] { lane = lagoon::detail::lane_of(&*room).lane; }}.join();
-    REQUIRE(lane != 0);
-    CHECK(room->items.stats().waiting == 0);
-    // D3 seq_cst load, no pair: only looked at.
-    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
-}
-
-TEST_CASE("pool waiting: who holds and waits and is killed turns nobody away, though nobody reaps",
-          "[child]") {
-    auto room = make_full_room(1, 1);
-    Child child{[&] {
-        const auto lease = room->items.acquire();
-        return room->items.acquire() ? 1 : 2;
-    }};
-    wait_for_waiters(room, 1);
-    child.kill();
-    const auto lease = room->items.acquire_for(1h);
-    CHECK(lease.status() == Outcome::ok);
-    CHECK(lease.recovered());
-}
-
-TEST_CASE("pool waiting: a killed waiter takes no place among max_waiters", "[child]") {
-    auto room = make_full_room(1, 1);
-    auto held = room->items.acquire();
-    Child child{[&] { return room->items.acquire() ? 1 : 2; }};
-    wait_for_waiters(room, 1);
-    CHECK(room->items.acquire_for(1h).status() == Outcome::too_many_waiters);
-    child.kill();
-    (void)support::reap_dead(room);
-    CHECK(room->items.acquire_for(2ms).status() == Outcome::timed_out);
-    CHECK(room->items.stats().waiting == 0);
 }
 
 TEST_CASE("pool waiting: max_waiters holds for several who come at once, and for acquire_n") {

@@ -65,7 +65,7 @@ void kill_members(Attachment& attachment, std::uint32_t pid, const std::vector<V
     for (const Victim& victim : victims) is_there = is_there || !is_gone(attachment, victim);
     if (!is_there) return;
     // Only damage makes a member's number another's.
-    if (!os::maps_file(pid, attachment.file)) {
+    if (!os::maps_same_file(pid, attachment.header)) {
         throw Error{Errc::corrupt, what +
                                        " does not have the arena in its memory, or this process "
                                        "may not look; it is not killed"};

@@ -6,15 +6,14 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <sstream>
 
 namespace lagoon::inline v1::os {
 
@@ -176,13 +175,23 @@ bool is_stopped(std::uint32_t pid) {
     return state == 'T' || state == 't';
 }
 
-bool maps_file(std::uint32_t pid, const FileId& file) {
-    const std::string maps = read_file("/proc/" + std::to_string(pid) + "/maps");
-    if (maps.size() > most_read) return true;  // more than was read
-    char wanted[64];
-    (void)std::snprintf(wanted, sizeof wanted, " %02x:%02x %llu ", major(file.device),
-                        minor(file.device), static_cast<unsigned long long>(file.inode));
-    return maps.find(wanted) != std::string::npos;
+bool maps_same_file(std::uint32_t pid, const void* mapped) {
+    const std::string theirs = read_file("/proc/" + std::to_string(pid) + "/maps");
+    if (theirs.size() > most_read) return true;  // more than was read
+    const auto at = reinterpret_cast<std::uintptr_t>(mapped);
+    // As /proc calls the file: some file systems have another device there than stat says.
+    std::istringstream ours{read_file("/proc/self/maps")};
+    for (std::string line; std::getline(ours, line);) {
+        std::istringstream fields{line};
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        std::string access, offset, device, inode;
+        char dash = 0;
+        fields >> std::hex >> begin >> dash >> end >> access >> offset >> device >> inode;
+        if (!fields || at < begin || at >= end) continue;
+        return theirs.find(' ' + device + ' ' + inode + ' ') != std::string::npos;
+    }
+    return false;
 }
 
 Fd open_process(std::uint32_t pid) noexcept {

@@ -76,8 +76,9 @@ enum class Slept { woken, changed, timed_out, interrupted, refused };
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
 /// By a signal or a debugger. False where nobody will say.
 [[nodiscard]] bool is_stopped(std::uint32_t pid);
-/// Does that process have the file in its memory? Also where there is too much to look at.
-[[nodiscard]] bool maps_file(std::uint32_t pid, const FileId& file);
+/// Does that process have the file in its memory that is mapped here? Also where there is too much
+/// to look at.
+[[nodiscard]] bool maps_same_file(std::uint32_t pid, const void* mapped);
 /// A pidfd; none, and errno, where the process is gone or the kernel refuses it.
 [[nodiscard]] Fd open_process(std::uint32_t pid) noexcept;
 /// SIGKILL; false, and errno, where it is refused.

@@ -124,7 +124,7 @@ TEST_CASE("process: every form of function works", "[child]") {
     CHECK(desk->begun.load() == 1);
 }
 
-TEST_CASE("process: functions of one name in two files are told apart") {
+TEST_CASE("process: functions of one name in two files are told apart", "[child]") {
     const auto desk = make_desk();
     CHECK(spawn_static_twin_a(desk).join().code == 11);
     CHECK(spawn_static_twin_b(desk).join().code == 12);

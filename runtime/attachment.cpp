@@ -11,7 +11,7 @@
 #include "keeper.hpp"
 #include "lanes.hpp"
 #include "members.hpp"
-#include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -246,7 +246,7 @@ Reaped reap(Attachment* attachment) {
         auto& pool = *reinterpret_cast<PoolObject*>(object);
         // A closer may have died before it came to what others keep.
         if (pool_is_closed(pool)) free_all_kept(pool);
-        settle_pool(pool, done, Effort::slots);
+        reap_pool(pool, done);
     });
     return done;
 }

@@ -177,7 +177,7 @@ PoolCache* known_cache(const PoolObject& pool, std::uint32_t lane) noexcept {
 }
 
 /// Under the process lock.
-PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
+PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     Attachment& attachment = *lane.attachment;
     ThreadState& thread = state_of_thread(process_epoch());
     PoolCache* cache = thread.caches;
@@ -196,7 +196,11 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->shared = lane.shared;
     const std::uint64_t mine = word::owned_by(SlotState::held, lane.lane);
     cache->claim = word::one_generation + mine - static_cast<std::uint64_t>(SlotState::free);
-    cache->owner_bits = mine & word::owner_mask;
+    // In a pool with a life policy every call goes the long way: no word shows such an owner, no
+    // slot is kept, and none is remembered.
+    const bool has_life = body->life.records_at != 0;
+    cache->owner_bits = has_life ? ~word::owner_mask : mine & word::owner_mask;
+    cache->own = &own;
     cache->demand = &body->demand;
     cache->free_hints = reinterpret_cast<Atomic<std::uint64_t>*>(
         reinterpret_cast<std::byte*>(body) + body->hints_at);
@@ -206,11 +210,13 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane) {
     cache->epoch = process_epoch();
     cache->light_store = attachment.light_store;
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
-    begin_keeping(*cache, pool, attachment.keeps && !lane.shared, attachment.keeps);
+    const bool keeps = attachment.keeps && !has_life;
+    begin_keeping(*cache, pool, keeps && !lane.shared, keeps);
     // No release leaves a word of generation 2^34 - 1, so the prediction fails; were it there all
     // the same, it would be that of a slot which anybody may take.
+    const SlotState never = has_life ? SlotState::spare : SlotState::free;
     for (auto& remembered : cache->ring) {
-        remembered = {word::generation_mask | static_cast<std::uint64_t>(SlotState::free), 0};
+        remembered = {word::generation_mask | static_cast<std::uint64_t>(never), 0};
     }
     cache->set_pool(&pool);
     return *cache;
@@ -277,8 +283,9 @@ PoolCache& cache_of(PoolObject& pool) noexcept {
     PoolCache* cache = known_cache(pool, lane.lane);
     if (cache == nullptr) {
         try {
+            PoolPrivate& own = pool_private(*lane.attachment, pool);
             const ProcessLock lock;
-            cache = &new_cache(pool, lane);
+            cache = &new_cache(pool, lane, own);
         } catch (const std::exception& error) {
             contract_failure("this thread cannot take part in a pool: %s", error.what());
         }

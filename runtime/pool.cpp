@@ -8,6 +8,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -26,6 +27,7 @@ struct StaleLeaf {
 Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
                 std::uint64_t word) noexcept {
     while (word::state(word) == SlotState::free) {
+        if (has_life(body) && !may_lend(cache, index, word)) break;
         const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
         if (move_truth(body, index, word, mine)) {
             count_acquired(cache);
@@ -52,8 +54,10 @@ Taken take_from_leaf(PoolBody& body, PoolCache& cache, HintTree& hints, std::uin
             hints.clear(leaf, std::uint64_t{1} << bit);
             return taken;
         }
-        // A kept slot's bit stays, for its keeper does not look at it.
-        if (!word::is_kept(word)) *stale |= std::uint64_t{1} << bit;
+        // A kept slot's bit stays, for its keeper does not look at it; and an idle one's that was
+        // stepped over.
+        const bool over = has_life(body) && word::state(word) == SlotState::free;
+        if (!word::is_kept(word) && !over) *stale |= std::uint64_t{1} << bit;
     }
     return not_taken(Outcome::would_block);
 }
@@ -155,7 +159,11 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
     const bool sweeps = effort != Effort::tried;
-    Taken taken = recall_kept(body, cache);
+    cache.validates = sweeps;
+    if (body.life.order == static_cast<std::uint32_t>(LendOrder::fifo)) {
+        return take_oldest(body, cache);
+    }
+    Taken taken = has_life(body) ? not_taken(Outcome::would_block) : recall_kept(body, cache);
     if (taken.word == 0) taken = search_hints(body, cache, false, sweeps);
     // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
     // that have not returned yet, and few enough to be looked at up to one word of the next level.
@@ -251,13 +259,19 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
 
 Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
     if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
-    if (PoolCache& last = *hot.last; last.pool() == &pool && !is_closed(*last.body)) {
+    if (PoolCache& last = *hot.last;
+        last.pool() == &pool && !has_life(*last.body) && !is_closed(*last.body)) {
         const Taken taken = recall_kept(*last.body, last);
         if (taken.word != 0) return taken;
     }
     Outcome why = Outcome::closed;
     PoolCache* cache = cache_or(pool, &why);
     return cache != nullptr ? take_idle(pool, *cache, Effort::tried) : not_taken(why);
+}
+
+Taken pool_try_first(PoolObject& pool, KeptSlot* claimed) noexcept {
+    if (has_life(body_of(pool))) return not_taken(Outcome::would_block);
+    return pool_try_acquire(pool, claimed);
 }
 
 bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {
@@ -273,27 +287,9 @@ void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
     announce_free(const_cast<PoolObject&>(pool), index);
 }
 
-namespace {
-
-/// A forked child's copy, or one whose arena is closed.
 bool is_foreign(const PoolObject& pool, std::uint64_t epoch) noexcept {
     return epoch != process_epoch() || attachment_of(&pool) == nullptr;
 }
-
-/// From the lease's HELD to `to(word)`, which is returned; the hand-over of an exiting thread may
-/// come in between. 0 when the slot is not the lease's any more.
-template <class To>
-std::uint64_t leave_held(PoolObject& pool, Taken taken, To&& to) noexcept {
-    PoolBody& body = body_of(pool);
-    std::uint64_t word = truth_of(body, taken.index);
-    while (pool_is_held(pool, taken, word)) {
-        const std::uint64_t next = to(word);
-        if (move_truth(body, taken.index, word, next)) return next;
-    }
-    return 0;
-}
-
-}  // namespace
 
 void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
     if (PoolCache& last = *hot.last; last.pool() == &pool && last.epoch == epoch) {
@@ -301,12 +297,17 @@ void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept
     }
     if (is_foreign(pool, epoch)) return;
     PoolCache& cache = cache_of(pool);
-    if (give_back_own(pool, cache, taken)) return;
+    if (give_back_own(pool, cache, taken) || end_if_over(pool, cache, taken)) return;
+    put_back(pool, cache, taken);
+}
+
+void put_back(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     const std::uint64_t left =
         leave_held(pool, taken, [](std::uint64_t w) { return word::next(w, SlotState::free); });
     if (left == 0) return;
     forget_lease(cache, taken);
-    cache.ring[++cache.top % remembered_slots] = {left, taken.index};
+    // Where lives are looked at, what is remembered is looked for like the rest.
+    if (!has_life(body_of(pool))) cache.ring[++cache.top % remembered_slots] = {left, taken.index};
     announce_free(pool, taken.index);
 }
 

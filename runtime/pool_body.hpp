@@ -92,6 +92,23 @@ enum class Closed { shut_down, leave_dirty };
 void announce_free(PoolObject& pool, std::uint64_t index,
                    Closed closed = Closed::shut_down) noexcept;
 void count_acquired(PoolCache& cache) noexcept;
+/// A slot that is HELD here becomes FREE, by compare-and-swap; its use is not noted.
+void put_back(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
+
+/// A forked child's copy, or one whose arena is closed.
+bool is_foreign(const PoolObject& pool, std::uint64_t epoch) noexcept;
+/// From the lease's HELD to `to(word)`, which is returned; the hand-over of an exiting thread may
+/// come in between. 0 when the slot is not the lease's any more.
+template <class To>
+std::uint64_t leave_held(PoolObject& pool, Taken taken, To&& to) noexcept {
+    PoolBody& body = body_of(pool);
+    std::uint64_t word = truth_of(body, taken.index);
+    while (pool_is_held(pool, taken, word)) {
+        const std::uint64_t next = to(word);
+        if (move_truth(body, taken.index, word, next)) return next;
+    }
+    return 0;
+}
 
 // pool_bias.cpp and pool_theft.cpp
 [[nodiscard]] LaneClaims& claims_of(const PoolObject& pool, std::uint64_t lane) noexcept;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -91,6 +92,11 @@ struct Order {
     Taken* taken;
 };
 
+void give_back_unused(const Order& order, Taken taken) noexcept {
+    if (has_life(body_of(order.pool))) return put_back(order.pool, order.cache, taken);
+    pool_give_back(order.pool, taken, process_epoch());
+}
+
 /// Takes what is idle; too few are given back. `got` is how many there were.
 bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
     for (*got = 0; *got < order.wanted; ++*got) {
@@ -98,9 +104,7 @@ bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
         if (order.taken[*got].word == 0) break;
     }
     if (*got == order.wanted) return true;
-    for (std::uint64_t i = 0; i < *got; ++i) {
-        pool_give_back(order.pool, order.taken[i], process_epoch());
-    }
+    for (std::uint64_t i = 0; i < *got; ++i) give_back_unused(order, order.taken[i]);
     return false;
 }
 
@@ -162,15 +166,13 @@ std::uint32_t gatherer_lane(std::uint64_t token) noexcept {
     return static_cast<std::uint32_t>((token & 0x3ff) - 1);
 }
 
-Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
-                       const Patience& patience) {
-    Outcome why = Outcome::closed;
-    PoolCache* cache = cache_or(pool, &why);
-    if (cache == nullptr) return why;
+namespace {
+
+Outcome gather(const Order& order, const Patience& patience) {
+    PoolObject& pool = order.pool;
     PoolBody& body = body_of(pool);
     const LaneView& lane = lane_of(&pool);
     const bool tries = patience.deadline == Deadline::min();
-    const Order order{pool, *cache, wanted, taken};
     Gatherer gatherer{body, *lane.attachment, lane};
     std::uint64_t got = 0;
     if (gatherer.try_take() && take_all(order, tries ? Effort::tried : Effort::hints, &got)) {
@@ -180,6 +182,37 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
     if (tries) return Outcome::would_block;
     if (!may_wait(pool, lane)) return Outcome::too_many_waiters;
     return gather_patiently(order, gatherer, patience);
+}
+
+/// All were taken, and nobody gathers now: a check may do what it likes. The first that does not
+/// pass is ended, and the others are given back.
+bool all_pass(const Order& order) noexcept {
+    for (std::uint64_t i = 0; i < order.wanted; ++i) {
+        order.taken[i] = checked(order.pool, order.cache, order.taken[i]);
+        if (order.taken[i].word != 0) continue;
+        for (std::uint64_t other = 0; other < order.wanted; ++other) {
+            if (other != i) give_back_unused(order, order.taken[other]);
+        }
+        return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
+                       const Patience& patience) {
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(pool, &why);
+    if (cache == nullptr) return why;
+    const Order order{pool, *cache, wanted, taken};
+    const bool checks = has_life(body_of(pool)) && patience.deadline != Deadline::min();
+    if (checks) tend(pool);
+    // Repeats when a resource was ended, of which there are only so many.
+    for (;;) {
+        const Outcome outcome = gather(order, patience);
+        if (outcome != Outcome::ok || !checks || all_pass(order)) return outcome;
+    }
 }
 
 }  // namespace lagoon::inline v1::detail

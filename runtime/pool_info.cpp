@@ -7,6 +7,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1 {
@@ -72,6 +73,7 @@ struct PoolPlan {
     std::uint64_t hints_at;
     std::uint64_t hint_words;
     std::uint64_t slots_at;
+    std::uint64_t records_at;
     std::uint64_t bytes;
 };
 
@@ -86,6 +88,10 @@ PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes, std::u
     plan.slots_at = round_up(plan.hints_at + 3 * plan.hint_words * 8,
                              std::max<std::uint64_t>(value_align, cache_line_bytes));
     plan.bytes = plan.slots_at + plan.stride * options.capacity;
+    if (wants_life(options.life)) {
+        plan.records_at = round_up(plan.bytes, cache_line_bytes);
+        plan.bytes = plan.records_at + sizeof(LifeRecord) * options.capacity;
+    }
     return plan;
 }
 
@@ -99,6 +105,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
                                                 "; it can be from 1 to " +
                                                 std::to_string(capacity_limit)};
     }
+    require_life(name, options);
     if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
         throw Error{Errc::too_large, std::string{"pool '"} + name +
                                          "': " + std::to_string(options.capacity.value) +
@@ -126,6 +133,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     body.on_death = static_cast<std::uint32_t>(options.on_death);
     body.quarantine_after = options.quarantine_after;
     body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
+    write_life(body, options.life, plan.records_at);
     return pool->body;
 }
 
@@ -167,7 +175,7 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
         body.stride > (entry.storage_bytes - body.slots_at) / body.capacity) {
         return "the place of its slots";
     }
-    return nullptr;
+    return life_flaw(body, entry.storage_bytes);
 }
 
 namespace {
@@ -364,6 +372,13 @@ PoolStats pool_stats(const PoolObject& pool) {
     stats.timed_out = read(body.timed_out);
     stats.late_wakes = read(body.late_wakes);
     stats.damaged = read(body.damaged);
+    stats.ended_by_lifetime = read(body.ended_by_lifetime);
+    stats.ended_by_uses = read(body.ended_by_uses);
+    stats.ended_by_idle = read(body.ended_by_idle);
+    stats.ended_by_failures = read(body.ended_by_failures);
+    stats.ended_by_check = read(body.ended_by_check);
+    // Taken and not lent: their borrower has looked on.
+    stats.acquired -= std::min(stats.acquired, stats.ended_by_check);
     return stats;
 }
 

@@ -17,6 +17,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -105,8 +106,10 @@ bool empty_slot(PoolObject& pool, std::uint64_t index, std::uint64_t expected,
 Taken pool_begin_build(PoolObject& pool) noexcept {
     Outcome why = Outcome::closed;
     const PoolCache* cache = cache_or(pool, &why);
-    return cache != nullptr ? take_empty(body_of(pool), cache->lane, effort_of(body_of(pool)))
-                            : not_taken(why);
+    if (cache == nullptr) return not_taken(why);
+    PoolBody& body = body_of(pool);
+    if (has_life(body)) tend(pool);
+    return take_empty(body, cache->lane, effort_of(body));
 }
 
 namespace {
@@ -147,6 +150,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
         end_build(pool, cache, hooks, building);
         throw;
     }
+    begin_life(pool, building.index);
     std::uint64_t word = building.word;
     const std::uint64_t ready =
         lend ? word::next(word, SlotState::held, cache.lane) : word::next(word, SlotState::free);
@@ -215,6 +219,7 @@ void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
     drop_hint(hints_of(body, Hint::dirty), index);
     ++done.hooks_run;
     if (passes(hook, body, index)) {
+        note_idle(body, index);
         const std::uint64_t good = word::next(mine, SlotState::free) & ~word::recovered_bit;
         if (move_truth(body, index, mine, good)) announce_free(pool, index);
         return;

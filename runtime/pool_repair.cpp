@@ -3,7 +3,8 @@
 //   killed                              leaves                        becomes
 //   borrower, after HELD                HELD(dead)                    FREE, QUARANTINED, or
 //                                                                     DIRTY(borrower_died)
-//   in check or reset                   CHECKING(dead)                the same
+//   the same, marked broken             HELD(dead, must destroy)      DIRTY(must_destroy)
+//   in check or reset                   CHECKING(dead)                the same as after HELD
 //   builder                             BUILDING(dead)                DIRTY(must_destroy)
 //   in destroy                          CLOSING(dead)                 DIRTY(must_destroy), or
 //                                                                     QUARANTINED
@@ -57,6 +58,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
     if (!dead.names(word::owner(word))) return;
     const bool lendable = state == SlotState::held || state == SlotState::checking;
     DirtyReason why = lendable ? DirtyReason::borrower_died : DirtyReason::must_destroy;
+    if (word::is_broken(word)) why = DirtyReason::must_destroy;
     if (word::is_ended(word)) why = DirtyReason::ended;
     const std::uint64_t dirty = word::next_dirty(word, why);
     // What needs no code at all is not DIRTY in between.

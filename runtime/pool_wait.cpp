@@ -16,6 +16,7 @@
 
 #include "os.hpp"
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -219,7 +220,7 @@ public:
         for (int i = 0; i < spins; ++i) {
             cpu_relax();
             if (i % 20 == 19) {
-                taken = take_idle(pool_, cache_, Effort::hints);
+                taken = take_good(Effort::hints);
                 if (is_final(taken)) return taken;
             }
         }
@@ -237,17 +238,40 @@ private:
         return not_taken(Outcome::timed_out);
     }
 
+    /// What is idle, once it has passed the check that it may want.
+    Taken take_good(Effort effort) {
+        for (;;) {
+            const Taken taken = take_idle(pool_, cache_, effort);
+            if (taken.word == 0 || effort == Effort::tried || !has_life(body_)) return taken;
+            const Taken good = checked(pool_, cache_, taken);
+            if (good.word != 0) return good;
+            // That resource is ended. Each round ends one, and none begins past the deadline.
+            ran_hooks_ = true;
+            if (patience_.stop.stop_requested() ||
+                patience_.deadline <= std::chrono::steady_clock::now()) {
+                return good;
+            }
+        }
+    }
+
+    Settled settle(Effort effort) {
+        const Settled settled = settle_dirty(pool_, patience_, effort);
+        if (settled == Settled::ran_hooks) ran_hooks_ = true;
+        return settled;
+    }
+
     Taken try_once(Effort effort) {
-        Taken taken = take_idle(pool_, cache_, effort);
+        ran_hooks_ = false;
+        Taken taken = take_good(effort);
         if (is_final(taken)) return taken;
+        // What is over is ended before another one is made.
+        if (has_life(body_) && effort != Effort::tried) (void)settle(effort);
         if (want_ == Want::idle_or_building) {
             const Taken place = take_empty(body_, cache_.lane, effort);
             if (is_final(place)) return place;
         }
-        const Settled settled = settle_dirty(pool_, patience_, effort);
-        ran_hooks_ = settled == Settled::ran_hooks;
-        if (settled == Settled::nothing) return taken;
-        taken = take_idle(pool_, cache_, effort);
+        if (settle(effort) == Settled::nothing && !ran_hooks_) return taken;
+        taken = take_good(effort);
         if (!is_final(taken) && want_ == Want::idle_or_building) {
             const Taken place = take_empty(body_, cache_.lane, effort);
             if (is_final(place)) return place;
@@ -311,6 +335,7 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return not_taken(why);
     settle_parked(*cache);
+    if (has_life(body_of(pool)) && patience.deadline != Deadline::min()) tend(pool);
     const Taken taken = Waiter{pool, *cache, want, patience}.run();
     if (taken.word == 0 && static_cast<Outcome>(taken.index) == Outcome::closed &&
         patience.deadline != Deadline::min()) {

@@ -15,6 +15,7 @@
 #include <lagoon/lock.hpp>
 #include <lagoon/outcome.hpp>
 #include <lagoon/pool.hpp>
+#include <lagoon/pool_life.hpp>
 #include <lagoon/pool_options.hpp>
 #include <lagoon/process.hpp>
 #include <lagoon/sharded_counter.hpp>

@@ -69,6 +69,22 @@ public:
         taken_.word = detail::pool_mark_clean(*pool_, taken_, epoch_);
     }
 
+    /// For the holder who has found it unfit: when it comes back, by whichever way or death, it is
+    /// destroyed and not lent again. In any pool; asked again, nothing changes.
+    void mark_broken() noexcept {
+        require();
+        const std::uint64_t word = detail::pool_mark_broken(*pool_, taken_, epoch_);
+        if (word == taken_.word) return;
+        taken_.word = word;
+        claimed_ = 0;
+    }
+    /// Counts one failure of this filling, for PoolLife::max_failures. Where the pool has no
+    /// PoolLife, nothing.
+    void report_failure() noexcept {
+        require();
+        detail::pool_report_failure(*pool_, taken_, epoch_);
+    }
+
     [[nodiscard]] std::uint64_t index() const noexcept { return taken_.index; }
     [[nodiscard]] std::uint64_t fill() const noexcept {
         require();

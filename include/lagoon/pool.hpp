@@ -18,6 +18,8 @@
 //              a hook prints and aborts
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
 //              most recent is preferred, not promised. Waiters are not served in order
+//   Lives      PoolOptions::life (pool_life.hpp) ends resources for their age or use, and checks
+//              them before they are lent; mark_broken() of a lease ends its resource in any pool
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 
@@ -65,23 +67,23 @@ public:
     /// a thread, which takes a lane, and of a forked child, which attaches; and in a biased arena
     /// where all that is idle is kept by other threads: a membarrier, which does not wait.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> try_acquire() noexcept {
-        return Lease<T>{*this, detail::pool_try_fast(*this)};
+        return Lease<T>{*this, detail::pool_try_fast(*this, &detail::pool_try_acquire)};
     }
 
     /// Waits for an idle resource; `stop` ends the wait with cancelled, close() with closed.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> acquire(std::stop_token stop = {}) {
-        if (Lease<T> now = try_acquire()) return now;
+        if (Lease<T> now = try_first()) return now;
         return wait_for_idle({detail::for_ever, std::move(stop)});
     }
     template <class Rep, class Period>
     [[nodiscard]] Lease<T> acquire_for(std::chrono::duration<Rep, Period> duration,
                                        std::stop_token stop = {}) {
-        if (Lease<T> now = try_acquire()) return now;
+        if (Lease<T> now = try_first()) return now;
         return wait_for_idle({detail::deadline_after(duration), std::move(stop)});
     }
     [[nodiscard]] Lease<T> acquire_until(std::chrono::steady_clock::time_point deadline,
                                          std::stop_token stop = {}) {
-        if (Lease<T> now = try_acquire()) return now;
+        if (Lease<T> now = try_first()) return now;
         return wait_for_idle({deadline, std::move(stop)});
     }
 
@@ -226,13 +228,16 @@ private:
         return reinterpret_cast<std::byte*>(&detail::pool_slot(*this, taken.index)) +
                detail::value_offset<T>;
     }
+    LAGOON_ALWAYS_INLINE Lease<T> try_first() noexcept {
+        return Lease<T>{*this, detail::pool_try_fast(*this, &detail::pool_try_first)};
+    }
     [[gnu::noinline]] Lease<T> wait_for_idle(const detail::Patience& patience) {
         return Lease<T>{*this, detail::pool_held(*this, detail::pool_acquire(
                                                             *this, detail::Want::idle, patience))};
     }
     template <class Factory, class MakePatience>
     LAGOON_ALWAYS_INLINE Lease<T> take_or_make(Factory& make, MakePatience&& patience) {
-        if (Lease<T> now = try_acquire()) return now;
+        if (Lease<T> now = try_first()) return now;
         return take_or_make_slow(make, patience());
     }
     template <class Factory>

@@ -14,6 +14,7 @@
 
 #include <lagoon/count.hpp>
 #include <lagoon/detail/word.hpp>
+#include <lagoon/pool_life.hpp>
 
 namespace lagoon::inline v1 {
 
@@ -32,6 +33,7 @@ struct PoolOptions {
     Count max_waiters = 0;               ///< more threads are turned away; 0: no limit
     bool dense = false;                  ///< 16 bytes per slot beside the value
     std::uint32_t quarantine_after = 3;  ///< processes dead over one filling; 0: never
+    PoolLife life = {};                  ///< when resources are ended, and looked at
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.
@@ -123,6 +125,13 @@ struct PoolStats {
     std::uint64_t timed_out = 0;
     std::uint64_t late_wakes = 0;  ///< found after a sleep that nobody ended or tried to end
     std::uint64_t damaged = 0;     ///< slots that something else changed under their owner
+
+    // Resources that were ended, by why; also those that are DIRTY until somebody runs destroy.
+    std::uint64_t ended_by_lifetime = 0;
+    std::uint64_t ended_by_uses = 0;
+    std::uint64_t ended_by_idle = 0;
+    std::uint64_t ended_by_failures = 0;  ///< marked broken, or reported max_failures times
+    std::uint64_t ended_by_check = 0;     ///< of validate_after
 
     /// Acquisitions that found a resource instead of making one.
     [[nodiscard]] std::uint64_t reused() const noexcept {

@@ -141,6 +141,11 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
                  {"timed_out", stats.timed_out},
                  {"late_wakes", stats.late_wakes},
                  {"damaged", stats.damaged},
+                 {"ended_by_lifetime", stats.ended_by_lifetime},
+                 {"ended_by_uses", stats.ended_by_uses},
+                 {"ended_by_idle", stats.ended_by_idle},
+                 {"ended_by_failures", stats.ended_by_failures},
+                 {"ended_by_check", stats.ended_by_check},
                  {"slots", Json::array()}};
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         if (limit != 0 && json["slots"].size() >= limit) break;
@@ -243,7 +248,8 @@ std::string pool_text(const Json& member) {
     std::string counts = "on_death " + pool["on_death"].get<std::string>();
     for (const char* count :
          {"acquired", "created", "destroyed", "create_failed", "recovered", "quarantines",
-          "hooks_missing", "waits", "timed_out", "late_wakes", "damaged"}) {
+          "hooks_missing", "waits", "timed_out", "late_wakes", "damaged", "ended_by_lifetime",
+          "ended_by_uses", "ended_by_idle", "ended_by_failures", "ended_by_check"}) {
         counts += std::string{", "} + count + ' ' + pool[count].dump();
     }
     std::string text =

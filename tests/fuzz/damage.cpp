@@ -102,7 +102,10 @@ void Damage::collect_fields() {
         const std::uint64_t object = header.root_offset + entry.object_offset;
         const bool pool = entry.kind == static_cast<std::uint32_t>(lagoon::detail::Kind::pool);
         if (entry.storage_bytes != 0) words(object, object + (pool ? 32 : 16));
-        if (pool) words(entry.storage_offset, entry.storage_offset + offsetof(PoolBody, on_death));
+        if (!pool) continue;
+        words(entry.storage_offset, entry.storage_offset + offsetof(PoolBody, on_death));
+        const std::uint64_t life = entry.storage_offset + offsetof(PoolBody, life);
+        words(life, life + sizeof(lagoon::detail::LifePolicy));
     }
 }
 

@@ -73,7 +73,8 @@ void leave_a_dead_member(const std::string& name) {
 void collect_pool(Stage& stage, PoolBody& body) {
     auto* at = reinterpret_cast<std::byte*>(&body);
     stage.pools.push_back(&body);
-    stage.words.push_back({at + cache_line_bytes, sizeof body - cache_line_bytes});
+    stage.words.push_back(
+        {at + offsetof(PoolBody, demand), sizeof body - offsetof(PoolBody, demand)});
     const std::uint64_t hints = 3 * body.hint_words * sizeof(std::uint64_t);
     stage.words.push_back({at + body.hints_at, hints});
     stage.words.push_back({at + body.slots_at, body.capacity * body.stride});

@@ -67,6 +67,13 @@ struct Desk {
                                   .on_death = lagoon::OnDeath::reuse,
                                   .max_waiters = 1,
                                   .quarantine_after = 2}};
+    /// With hooks, as `served`; what is over or is to be checked, its records say.
+    lagoon::Pool<Resource> aged{"aged",
+                                {.capacity = 2,
+                                 .quarantine_after = 0,
+                                 .life = {.max_lifetime = std::chrono::hours{1},
+                                          .idle_timeout = std::chrono::minutes{3},
+                                          .validate_after = std::chrono::minutes{1}}}};
 };
 
 /// `act(pool)` for each.
@@ -79,6 +86,7 @@ void each_pool(const Arena<Desk>& desk, Act&& act) {
     act(desk->ended);
     act(desk->apart);
     act(desk->twice);
+    act(desk->aged);
 }
 
 /// What a process that works on the desk has in hand.
@@ -110,11 +118,12 @@ struct Model {
     std::set<std::uint64_t> ended;
     std::set<std::uint64_t> apart;
     std::set<std::uint64_t> twice;
+    std::set<std::uint64_t> aged;
     std::uint64_t many = 0;
     bool closed = false;
 };
 
-/// The code for `served`, `reset` and `ended`.
+/// The code for `served`, `reset`, `ended` and `aged`.
 inline lagoon::PoolHooks<Resource> hooks() {
     return {.check = [](Resource& resource) { return resource.whole(); },
             .reset =

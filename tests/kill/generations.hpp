@@ -31,11 +31,11 @@ public:
         from(empty, {building});
         from(building, {held, free, empty, closing, dirty});
         from(free, {held, closing, dirty});
-        from(held, {free, closing, dirty, quarantined, biased});
+        from(held, {free, closing, dirty, quarantined, biased, checking});
         from(biased, {free});
         from(revoking, {free, held});
         from(dirty, {free, checking, closing, quarantined, dirty});
-        from(checking, {free, dirty, quarantined});
+        from(checking, {free, held, dirty, quarantined});
         from(closing, {empty, dirty, quarantined});
         from(quarantined, {closing, dirty});
         for (std::size_t via = 0; via < states; ++via) {

@@ -53,8 +53,8 @@ void wait_in_thread(Actor& actor) {
 }
 void everything_gone(Model& model) {
     model.closed = true;
-    for (auto* ids :
-         {&model.pool, &model.served, &model.reset, &model.ended, &model.apart, &model.twice}) {
+    for (auto* ids : {&model.pool, &model.served, &model.reset, &model.ended, &model.apart,
+                      &model.twice, &model.aged}) {
         ids->clear();
     }
     model.many = 0;

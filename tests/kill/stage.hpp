@@ -254,6 +254,7 @@ private:
         desk.hooks(&Desk::served, hooks());
         desk.hooks(&Desk::reset, hooks());
         desk.hooks(&Desk::ended, hooks());
+        desk.hooks(&Desk::aged, hooks());
         if (operation_.fresh) return;
         // Every slot has been filled before: hints lead to the empty ones.
         while (desk->pool.add(Resource{})) {

@@ -38,10 +38,10 @@ inline void use_recovered(Resource& resource) {
     use(resource);
 }
 
-template <std::size_t Capacity>
-class PoolScene : public Scene<PoolRoot<Capacity>> {
+template <std::size_t Capacity, class RootOfScene = PoolRoot<Capacity>>
+class PoolScene : public Scene<RootOfScene> {
 public:
-    using Root = PoolRoot<Capacity>;
+    using Root = RootOfScene;
     using Base = Scene<Root>;
 
     explicit PoolScene(std::string name, MachineOptions options = {})

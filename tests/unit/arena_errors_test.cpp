@@ -230,7 +230,8 @@ TEST_CASE("arena error: a file that is something else, truncated, extended or ne
     }
     SECTION("newer") {
         set(offsetof(ArenaHeader, version), lagoon::detail::format_version + 1);
-        refused(Errc::version_mismatch, "format 2");
+        refused(Errc::version_mismatch,
+                "reads format " + std::to_string(lagoon::detail::format_version));
     }
     SECTION("of another byte order") {
         set(offsetof(ArenaHeader, byte_order), std::uint32_t{0x04030201});

@@ -22,6 +22,7 @@
 #include <lagoon/detail/bias.hpp>
 #include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/layout.hpp>
+#include <lagoon/detail/life.hpp>
 #include <lagoon/detail/member_of_arena.hpp>
 #include <lagoon/detail/wait.hpp>
 #include <lagoon/detail/word.hpp>
@@ -53,7 +54,7 @@ constexpr std::uint32_t demand_leaves = 16;  // 16 * 64 lanes
 constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
 constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
 
-/// In the arena. The first line is written at creation and never again.
+/// In the arena. The first two lines are written at creation and never again.
 struct PoolBody {
     std::uint64_t capacity;
     std::uint64_t stride;  // from slot to slot
@@ -64,6 +65,7 @@ struct PoolBody {
     std::uint64_t hint_words;  // of one tree
     std::uint32_t on_death;
     std::uint32_t quarantine_after;
+    LifePolicy life;
 
     // Read by every release; written when somebody begins or ends to wait.
     alignas(cache_line_bytes) Atomic<std::uint64_t> demand;
@@ -88,7 +90,19 @@ struct PoolBody {
     Atomic<std::uint64_t> timed_out;
     Atomic<std::uint64_t> late_wakes;
     Atomic<std::uint64_t> damaged;
+
+    // Of pools with a life policy. Who ends what is idle too long (gatherer_token), or 0; and, a
+    // hint, the slot that the next one begins with.
+    alignas(cache_line_bytes) Atomic<std::uint64_t> duty;
+    Atomic<std::uint64_t> duty_at;
+    Atomic<std::uint64_t> duty_due_ns;  // hint: not before
+    Atomic<std::uint64_t> ended_by_lifetime;
+    Atomic<std::uint64_t> ended_by_uses;
+    Atomic<std::uint64_t> ended_by_idle;
+    Atomic<std::uint64_t> ended_by_failures;
+    Atomic<std::uint64_t> ended_by_check;
 };
+static_assert(sizeof(PoolBody) == 8 * cache_line_bytes);
 
 /// In the root struct.
 struct alignas(cache_line_bytes) PoolObject {
@@ -97,6 +111,8 @@ struct alignas(cache_line_bytes) PoolObject {
 };
 
 constexpr std::uint32_t remembered_slots = 64;
+
+struct PoolPrivate;
 
 /// What one thread knows of one pool: private, wiped in a forked child. `key` null matches none.
 struct alignas(cache_line_bytes) PoolCache {
@@ -117,6 +133,8 @@ struct alignas(cache_line_bytes) PoolCache {
     bool light_store;   // a release may be a plain store
     bool others_light;  // others' releases are plain stores
     bool settling;      // this thread runs hooks here
+    bool validates;     // of a life policy: what it takes now it will check if it must
+    PoolPrivate* own;   // this process's hooks
     Keeping keeping;
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it
@@ -158,6 +176,8 @@ enum class Want : std::uint32_t { idle, idle_or_building };
 // Slow paths, in runtime/pool*.cpp.
 /// `claimed`: its claim word was made odd and its slot was not as it was left; or null.
 LAGOON_COLD Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept;
+/// The same for who may wait, and so may run hooks: nothing yet, where lives are looked at.
+LAGOON_COLD Taken pool_try_first(PoolObject& pool, KeptSlot* claimed) noexcept;
 Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 /// All `count` slots or none.
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
@@ -178,6 +198,10 @@ void pool_discard(PoolObject& pool, Taken taken, std::uint64_t epoch);
 /// Copies the value out and empties the slot without destroy.
 void pool_detach(PoolObject& pool, Taken taken, std::uint64_t epoch, void* out);
 std::uint64_t pool_mark_clean(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+/// The lease's word from here on: in the name of the process's lane, so that it is given back the
+/// long way.
+std::uint64_t pool_mark_broken(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+void pool_report_failure(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
 
 /// EMPTY -> BUILDING, not waiting; used by add.
 Taken pool_begin_build(PoolObject& pool) noexcept;
@@ -242,9 +266,11 @@ LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
 }
 
 /// The kept slot in front; or one compare-and-swap that predicts the word this thread left in its
-/// most recent slot. One call behind it: where this is too long, compilers do not inline its
-/// caller.
-LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
+/// most recent slot. One call behind it, `otherwise`: where this is too long, compilers do not
+/// inline its caller.
+LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool,
+                                        Taken (*otherwise)(PoolObject&,
+                                                           KeptSlot*) noexcept) noexcept {
     PoolCache* cache = hot.last;
     KeptSlot* claimed = nullptr;
     if (cache->pool() == &pool) [[likely]] {
@@ -288,7 +314,7 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool) noexcept {
             }
         }
     }
-    return pool_held(pool, pool_try_acquire(pool, claimed));
+    return pool_held(pool, otherwise(pool, claimed));
 }
 
 /// A slot that comes back while the one in front is lent is not kept: to take it again by the word

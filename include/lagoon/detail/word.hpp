@@ -112,6 +112,15 @@ constexpr std::uint64_t asked(std::uint64_t w, std::uint32_t thief) noexcept {
 constexpr std::uint64_t unasked(std::uint64_t w) noexcept {
     return (w & ~(thief_mask | state_mask)) | static_cast<std::uint64_t>(SlotState::biased);
 }
+/// A HELD or kept word's slot, HELD by `lane` in the same generation, and not to be lent again: the
+/// entry field says what it will be DIRTY for.
+constexpr std::uint64_t broken(std::uint64_t w, std::uint32_t lane) noexcept {
+    return (w & (generation_mask | recovered_bit)) | owned_by(SlotState::held, lane) |
+           static_cast<std::uint64_t>(DirtyReason::must_destroy) << entry_shift;
+}
+constexpr bool is_broken(std::uint64_t w) noexcept {
+    return state(w) == SlotState::held && reason(w) == DirtyReason::must_destroy;
+}
 /// A kept word's slot, HELD by its owner: the same generation.
 constexpr std::uint64_t held_by_keeper(std::uint64_t w) noexcept {
     return (w & (generation_mask | owner_mask | recovered_bit)) |

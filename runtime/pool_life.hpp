@@ -1,0 +1,44 @@
+// pool_life.hpp: the life of a resource, for the other files of the pool.
+#pragma once
+
+#include <lagoon/pool_options.hpp>
+
+#include "pool_body.hpp"
+
+namespace lagoon::inline v1::detail {
+
+inline bool has_life(const PoolBody& body) noexcept { return body.life.records_at != 0; }
+
+/// Throws invalid_argument for what no pool can have.
+void require_life(const char* pool, const PoolOptions& options);
+/// The policy's numbers; `records_at` is where the records are to lie, if there are any.
+void write_life(PoolBody& body, const PoolLife& life, std::uint64_t records_at) noexcept;
+/// Does this ask for any of it?
+bool wants_life(const PoolLife& life) noexcept;
+/// What cannot be a policy, in a body whose other numbers are checked; null: nothing.
+const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcept;
+
+/// The slot is BUILDING and ours: its record becomes that of a new filling.
+void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
+/// The slot is CHECKING and ours, and is about to be idle.
+void note_idle(PoolBody& body, std::uint64_t index) noexcept;
+/// May this FREE slot be taken? One whose lifetime is over is ended; a check that it wants is left
+/// to who may run hooks.
+bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free) noexcept;
+/// The idle slot that came back longest ago, HELD.
+Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept;
+/// What was just taken: as it is, HELD anew behind a passed check, or not taken and ended.
+Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
+/// The use of a lease is noted; true when the resource is ended instead of lent again.
+bool end_if_over(PoolObject& pool, const PoolCache& cache, Taken taken) noexcept;
+/// Ends what is idle too long among the next `slots`, unless another one is at it; true when it has
+/// ended something. Runs no hook.
+bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept;
+/// A piece of that, if it is time for one; and destroy for what was ended, where this process has
+/// it. For who may run hooks.
+void tend(PoolObject& pool) noexcept;
+/// All of it, for reap(): what is DIRTY goes on, and what is over is ended.
+void reap_pool(PoolObject& pool, Reaped& done) noexcept;
+constexpr std::uint64_t duty_slots = 64;  // at one time
+
+}  // namespace lagoon::inline v1::detail

@@ -1,0 +1,178 @@
+// pool_life_points_test.cpp: killed at the instructions of ending a resource for its age or its
+// use, and of checking one before it is lent.
+#include <lagoon/lagoon.hpp>
+
+#include <catch2/catch.hpp>
+
+#include "kill/stage.hpp"
+
+using rig::Actor;
+using rig::Desk;
+using rig::hooks;
+using rig::Model;
+using rig::Operation;
+using rig::Resource;
+using rig::SlotState;
+using rig::Stage;
+using rig::sweep_all;
+
+namespace {
+
+lagoon::detail::LifeRecord& record_of(lagoon::Pool<Resource>& pool, std::uint64_t index) {
+    auto& body = support::body_of(pool);
+    auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
+    return reinterpret_cast<lagoon::detail::LifeRecord*>(records)[index];
+}
+/// Its lifetime is over.
+void make_due(lagoon::Pool<Resource>& pool, std::uint64_t slot) {
+    // Y8 relaxed store, no pair: nobody else has the slot.
+    record_of(pool, slot).due_ns.store(1, std::memory_order_relaxed);
+}
+void came_back(Stage& stage, std::uint64_t when_ns) {
+    auto& pool = stage.desk->aged;
+    for (std::uint64_t slot = 0; slot < pool.capacity(); ++slot) {
+        // Y8 relaxed store, no pair: as above.
+        record_of(pool, slot).returned_ns.store(when_ns, std::memory_order_relaxed);
+    }
+    // Y8 relaxed store, no pair: a hint, for it is time to look at them.
+    support::body_of(pool).duty_due_ns.store(0, std::memory_order_relaxed);
+}
+/// They have been idle since the machine was started.
+void make_idle_long(Stage& stage) { came_back(stage, 0); }
+/// They have been idle for so long that they are worth a check, and no longer.
+void make_worth_a_check(Stage& stage) {
+    const auto then = std::chrono::steady_clock::now() - std::chrono::minutes{2};
+    came_back(stage, static_cast<std::uint64_t>(then.time_since_epoch().count()));
+}
+void with_hooks(Actor& actor) {
+    rig::warm(actor);
+    actor.desk.hooks(&Desk::aged, hooks());
+}
+void take_both(Actor& actor) {
+    rig::warm(actor);
+    for (int i = 0; i < 2; ++i) actor.leases.push_back(actor.desk->aged.try_acquire());
+    if (!actor.leases[0] || !actor.leases[1]) std::abort();
+    if (actor.leases[0]->id == 61) std::swap(actor.leases[0], actor.leases[1]);
+}
+void without_62(Model& model) { model.aged.erase(62); }
+void without_both(Model& model) { model.aged.clear(); }
+void none_is_left(Stage& stage, bool) {
+    // Whoever was killed had the duty, perhaps: the next one has ended them all the same.
+    REQUIRE(stage.desk->aged.idle() == 0);
+    // Y9 relaxed load, no pair: nobody else is there.
+    REQUIRE(support::body_of(stage.desk->aged).duty.load(std::memory_order_relaxed) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("kill: at the instructions of giving back what is not lent again", "[kill][process]") {
+    const auto give_back = [](Actor& a) { a.leases[0].give_back(); };
+    const auto take_two_of_pool = [](Actor& a) {
+        a.leases = a.desk->pool.acquire_n(2);
+        if (a.leases[0]->id != 2) std::swap(a.leases[0], a.leases[1]);
+    };
+    const auto break_and_give_back = [](Actor& a) {
+        a.leases[0].mark_broken();
+        a.leases[0].give_back();
+    };
+    const auto without_2 = [](Model& m) { m.pool.erase(2); };
+    sweep_all({
+        {.name = "give_back past its lifetime, to who has destroy",
+         .prepare =
+             [](Actor& a) {
+                 take_both(a);
+                 make_due(a.desk->aged, a.leases[0].index());
+             },
+         .run = give_back,
+         .effect = without_62},
+        {.name = "report_failure and give_back",
+         .prepare = take_both,
+         .run =
+             [](Actor& a) {
+                 a.leases[0].report_failure();
+                 a.leases[0].give_back();
+             }},
+        {.name = "mark_broken and give_back, nobody has a destroy",
+         .prepare = take_two_of_pool,
+         .run = break_and_give_back,
+         .effect = without_2},
+        {.name = "mark_broken and give_back of a slot that the thread keeps",
+         .prepare = take_two_of_pool,
+         .run = break_and_give_back,
+         .effect = without_2,
+         .ownership = lagoon::Ownership::biased},
+        {.name = "mark_broken and give_back while somebody waits for the place",
+         .prepare =
+             [](Actor& a) {
+                 take_both(a);
+                 a.desk.hooks(&Desk::aged, hooks());
+             },
+         .run = break_and_give_back,
+         .effect =
+             [](Model& m) {
+                 m.aged.erase(62);
+                 m.aged.insert(9);
+             },
+         .waiter =
+             [](Actor& a) {
+                 a.desk.hooks(&Desk::aged, hooks());
+                 auto lease = a.desk->aged.acquire_or_create([] { return Resource{9}; });
+                 return lease ? 0 : 1;
+             }},
+    });
+}
+
+TEST_CASE("kill: at the instructions of taking what is to be checked first", "[kill][process]") {
+    sweep_all({
+        {.name = "acquire with a check that passes",
+         .prepare = with_hooks,
+         .run = [](Actor& a) { a.leases.push_back(a.desk->aged.acquire()); },
+         .set = make_worth_a_check},
+        {.name = "acquire_n with checks that pass",
+         .prepare = with_hooks,
+         .run = [](Actor& a) { a.leases = a.desk->aged.acquire_n(2); },
+         .set = make_worth_a_check},
+        {.name = "acquire_for with checks that fail",
+         .prepare =
+             [](Actor& a) {
+                 rig::warm(a);
+                 auto all = hooks();
+                 all.check = [](Resource& resource) {
+                     resource.use();
+                     return false;
+                 };
+                 a.desk.hooks(&Desk::aged, all);
+             },
+         .run = [](Actor& a) { (void)a.desk->aged.acquire_for(a.patience); },
+         .set = make_worth_a_check,
+         .effect = without_both},
+    });
+}
+
+TEST_CASE("kill: at the instructions of ending what is over while it is idle", "[kill][process]") {
+    const auto due = [](Stage& s) {
+        for (std::uint64_t slot = 0; slot < 2; ++slot) make_due(s.desk->aged, slot);
+    };
+    sweep_all({
+        {.name = "try_acquire that meets what is past its lifetime",
+         .run = [](Actor& a) { (void)a.desk->aged.try_acquire(); },
+         .set = due,
+         .effect = without_both},
+        {.name = "reap of what is idle too long",
+         .prepare = with_hooks,
+         .run = [](Actor& a) { (void)a.desk.reap(); },
+         .set = make_idle_long,
+         .effect = without_both,
+         .check = none_is_left},
+        {.name = "reap of what is idle too long, without the hook",
+         .run = [](Actor& a) { (void)a.desk.reap(); },
+         .set = make_idle_long,
+         .effect = without_both,
+         .check = none_is_left},
+        {.name = "add behind what is idle too long",
+         .prepare = with_hooks,
+         .run = [](Actor& a) { (void)a.desk->aged.add(Resource{9}); },
+         .set = make_idle_long,
+         .effect = [](Model& m) { m.aged = {9}; }},
+    });
+}

@@ -1,16 +1,18 @@
-// redis_clusters.cpp: a pool of real servers, shared by worker processes that are killed.
+// redis_clusters.cpp: a pool of real servers, shared by worker processes. Both are killed.
 //
-//   redis_clusters [--workers N] [--jobs N] [--no-kills]
+//   redis_clusters [--workers N] [--jobs N] [--max-lifetime MS] [--no-kills]
 //
 // Each cluster is a redis-server. Where it is to be found is written into the slot first, and the
 // server is started second: whoever cleans up after a builder that died in between, or before the
-// server answered, knows what to look for.
+// server answered, knows what to look for. A server that has been idle for a while is asked whether
+// it still answers before it is lent; one that goes in the middle of a job is marked broken.
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "crew.hpp"
 #include "redis_server.hpp"
@@ -27,14 +29,22 @@ enum Place : std::size_t { path_is_written, server_is_started, in_a_job };
 
 /// What all processes share.
 struct Clusters {
-    // The check hook says whether a dead worker's server is good: no need to count its deaths.
-    lagoon::Pool<Cluster> pool{"pool", {.capacity = 2, .quarantine_after = 0}};
+    lagoon::Pool<Cluster> pool;
     lagoon::Group<Jobs> jobs;
     lagoon::Array<std::int64_t> squares;
     lagoon::Array<int> kills{"kills", 3};  // how many workers still have to die there
     lagoon::Counter stopped{"stopped"};    // clusters that destroy was called for
 
-    explicit Clusters(lagoon::Count count = 9) : jobs{"jobs", count}, squares{"squares", count} {}
+    // The check hook says whether a dead worker's server is good: no need to count its deaths.
+    explicit Clusters(lagoon::Count count = 9, std::int64_t lifetime_ms = 0)
+        : pool{"pool",
+               {.capacity = 2,
+                .quarantine_after = 0,
+                .life = {.max_lifetime = std::chrono::milliseconds{lifetime_ms},
+                         .lifetime_jitter = 0.25,
+                         .validate_after = std::chrono::milliseconds{100}}}},
+          jobs{"jobs", count},
+          squares{"squares", count} {}
 };
 
 void die_if_wanted(Clusters& clusters, Place place) {
@@ -97,23 +107,41 @@ private:
     lagoon::Local<Client> clients_;  // connections cannot be shared: one per process and server
 };
 
+void report(std::size_t job, std::int64_t squared, const std::string& socket) {
+    const std::string line = "job finished. num: " + std::to_string(job) +
+                             ", squared_num: " + std::to_string(squared) +
+                             ", pid: " + std::to_string(getpid()) + ", socket: " + socket + "\n";
+    if (write(STDOUT_FILENO, line.data(), line.size()) < 0) std::exit(1);
+}
+
+/// The square, by a cluster that answers; none when the pool is closed. A server that is gone is
+/// not lent again, and the next one is asked.
+std::optional<std::int64_t> square(RedisPool& pool, Clusters& clusters, std::size_t job) {
+    for (;;) {
+        lagoon::Lease<Cluster> cluster;
+        try {
+            cluster = pool.pop_or_create_cluster();
+            if (!cluster || lagoon::worker_stop_token().stop_requested()) return std::nullopt;
+            const std::int64_t squared = pool.square(cluster, job);
+            die_if_wanted(clusters, in_a_job);
+            cluster->jobs_run += 1;
+            report(job, squared, cluster->socket.str());
+            return squared;
+        } catch (const ServerGone&) {
+            if (cluster) cluster.mark_broken();
+        }
+    }
+}
+
 /// A worker process. A job that is done twice writes the same square.
 void work(lagoon::Arena<Clusters> arena, int worker, const std::string& directory) {
     Jobs& jobs = arena->jobs;
     RedisPool pool{arena, directory};
     jobs.resume(worker, [](std::size_t) { return false; });
     while (const auto job = jobs.take(worker)) {
-        auto cluster = pool.pop_or_create_cluster();
-        if (!cluster || lagoon::worker_stop_token().stop_requested()) return;
-        const std::int64_t squared = pool.square(cluster, *job);
-        die_if_wanted(*arena, in_a_job);
-        cluster->jobs_run += 1;
-        const std::string line = "job finished. num: " + std::to_string(*job) +
-                                 ", squared_num: " + std::to_string(squared) +
-                                 ", pid: " + std::to_string(getpid()) +
-                                 ", socket: " + cluster->socket.str() + "\n";
-        if (write(STDOUT_FILENO, line.data(), line.size()) < 0) return;
-        arena->squares[*job] = squared;
+        const auto squared = square(pool, *arena, *job);
+        if (!squared) return;
+        arena->squares[*job] = *squared;
         jobs.finish(*job);
     }
 }
@@ -161,15 +189,19 @@ int main(int argc, char** argv) try {
     lagoon::run_if_worker(argc, argv);
     int workers = 3;
     std::size_t jobs = 9;
+    std::int64_t lifetime_ms = 60'000;
     bool no_kills = false;
     CLI::App options{"Squares numbers by a script in redis servers that workers share."};
     options.add_option("--workers", workers, "processes")->check(CLI::Range(1, 64));
     options.add_option("--jobs", jobs, "numbers to square")->check(CLI::Range(1, 1'000'000));
+    options.add_option("--max-lifetime", lifetime_ms, "milliseconds until a server is replaced")
+        ->check(CLI::Range(1, 1'000'000));
     options.add_flag("--no-kills", no_kills, "leave the workers alone");
     CLI11_PARSE(options, argc, argv);
 
     const PrivateDirectory directory;
-    auto clusters = lagoon::Arena<Clusters>::create("redis." + std::to_string(getpid()), {}, jobs);
+    auto clusters =
+        lagoon::Arena<Clusters>::create("redis." + std::to_string(getpid()), {}, jobs, lifetime_ms);
     if (!no_kills) clusters->kills.fill(1);
     int killed = 0;
     lagoon::PoolStats did;
@@ -187,7 +219,8 @@ int main(int argc, char** argv) try {
     }
     std::cout << "]\nworkers killed: " << killed << "\nservers: " << did.created << " created, "
               << did.reused() << " reused, " << did.recovered << " recovered, "
-              << clusters->stopped.load() << " stopped\n";
+              << clusters->stopped.load() << " stopped, " << did.ended_by_lifetime << " too old, "
+              << did.ended_by_failures + did.ended_by_check << " broken\n";
     return clusters->jobs.finished.load() < static_cast<std::int64_t>(jobs) ? 1 : 0;
 } catch (const std::exception& error) {
     std::cerr << "redis_clusters: " << error.what() << '\n';

@@ -20,6 +20,11 @@
 #include <system_error>
 #include <thread>
 
+/// There is no server, or it has ended in the middle.
+struct ServerGone : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 class Client {
 public:
     explicit Client(const std::string& socket)
@@ -43,7 +48,7 @@ public:
 private:
     static constexpr timeval patience{5, 0};
     void require(bool condition) const {
-        if (!condition) throw std::runtime_error{std::string{"redis: "} + context_->errstr};
+        if (!condition) throw ServerGone{std::string{"redis: "} + context_->errstr};
     }
     std::unique_ptr<redisContext, void (*)(redisContext*)> context_;
 };
@@ -117,6 +122,8 @@ inline bool answers(const std::string& socket) {
 inline void wait_until_it_answers(const std::string& socket) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{20};
     while (!answers(socket)) {
+        // Killed before it was ready.
+        if (ServerLock{socket}.try_lock()) throw ServerGone{"the server has ended on " + socket};
         if (std::chrono::steady_clock::now() > deadline) {
             throw std::runtime_error{"no answer from the server on " + socket};
         }

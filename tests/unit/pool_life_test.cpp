@@ -134,6 +134,36 @@ TEST_CASE("pool life: a pool without any of it has no records, one with it 32 by
     CHECK_FALSE(detail::has_life(support::body_of(make_room({})->items)));
 }
 
+TEST_CASE("pool life: every number of it in a file is checked when the file is opened") {
+    const std::uint64_t too_long = std::uint64_t{1} << 63;
+    using Policy = detail::LifePolicy;
+    const std::vector<std::pair<const char*, void (*)(Policy&, std::uint64_t)>> damages{
+        {"its life policy", [](Policy& life, std::uint64_t n) { life.max_lifetime_ns = n; }},
+        {"its life policy", [](Policy& life, std::uint64_t n) { life.idle_timeout_ns = n; }},
+        {"its life policy", [](Policy& life, std::uint64_t n) { life.validate_after_ns = n; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.min_size = 4; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.validates = 2; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.jitter_ppb = 1'000'000'001; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.order = 2; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.reserved = 1; }},
+        {"its life policy", [](Policy& life, std::uint64_t) { life.records_at = 0; }},
+        {"the place of its records", [](Policy& life, std::uint64_t n) { life.records_at = n; }},
+        {"the place of its records", [](Policy& life, std::uint64_t) { life.records_at += 8; }},
+        {"the place of its records", [](Policy& life, std::uint64_t) { life.records_at += 4096; }},
+        {"the place of its records", [](Policy& life, std::uint64_t) { life.records_at = 64; }}};
+    const auto room = make_room({.max_uses = 1});
+    Policy& life = support::body_of(room->items).life;
+    const Policy sound = life;
+    const auto open = [&] { return lagoon::ArenaView::open(room.name()); };
+    for (const auto& [flaw, damage] : damages) {
+        damage(life, too_long);
+        CHECK(support::code_of(open) == Errc::corrupt);
+        CHECK_THAT(support::text_of(open), Catch::Matchers::Contains(flaw));
+        life = sound;
+    }
+    CHECK_NOTHROW(open());
+}
+
 TEST_CASE("pool life: what is past its lifetime is ended when it comes back") {
     auto room = make_room({.max_lifetime = 1ns});
     auto lease = room->items.acquire_or_create([] { return Item{1}; });

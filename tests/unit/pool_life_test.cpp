@@ -646,7 +646,7 @@ TEST_CASE("pool life: giving back to a closed pool ends it as in any other") {
 TEST_CASE("pool life: no thread keeps or remembers a slot where lives are looked at") {
     auto room = make_room({.max_uses = 100}, 2, 2, {.ownership = lagoon::Ownership::biased});
     for (int i = 0; i < 10; ++i) borrow(room);
-    for (const std::uint64_t slot : {0, 1}) {
+    for (std::uint64_t slot = 0; slot < 2; ++slot) {
         CHECK(support::state_of(room->items, slot) == SlotState::free);
     }
     CHECK(at_rest(record_of(room, 0).uses) + at_rest(record_of(room, 1).uses) == 10);

@@ -177,7 +177,9 @@ public:
     ~Duty() {
         std::uint64_t mine = mine_;
         if (!held_) return;
-        // U4 release RMW -> U3: unless somebody took us for dead.
+        // U4 release RMW -> U3: unless somebody took us for dead. kept: with an older count the
+        // next one could end one too many, which no scene comes to; and torn it would do, for
+        // nobody changes the word while we live.
         body_.duty.compare_exchange_strong(mine, 0, std::memory_order_release,
                                            std::memory_order_relaxed);
     }
@@ -187,7 +189,8 @@ public:
 
 private:
     bool take(std::uint64_t& from) noexcept {
-        // U3 acquire RMW <- U4: also where it fails, for whose lane it is.
+        // U3 acquire RMW <- U4: also where it fails, for whose lane it is. kept: an older look at a
+        // lane that was claimed anew would let two have the duty, who could end one too many.
         return body_.duty.compare_exchange_strong(from, mine_, std::memory_order_acquire,
                                                   std::memory_order_acquire);
     }

@@ -18,8 +18,7 @@
 //              a hook prints and aborts
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
 //              most recent is preferred, not promised. Waiters are not served in order
-//   Lives      PoolOptions::life (pool_life.hpp) ends resources for their age or use, and checks
-//              them before they are lent; mark_broken() of a lease ends its resource in any pool
+//   Lives      PoolOptions::life (pool_life.hpp) ends resources for their age or use
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 
@@ -182,12 +181,10 @@ public:
     void close() { detail::pool_close(*this); }
     /// As close(), then waits until all that is lent is given back, or its borrower dead: ok.
     /// When `stop` or the deadline ends the wait it says so; the pool stays closed.
-    Outcome drain(std::stop_token stop = {}) {
-        return detail::pool_drain(*this, {detail::for_ever, std::move(stop)});
-    }
+    Outcome drain(std::stop_token stop = {}) { return drain_until(detail::for_ever, stop); }
     template <class Rep, class Period>
     Outcome drain_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {
-        return drain_until(detail::deadline_after(duration), std::move(stop));
+        return drain_until(detail::deadline_after(duration), stop);
     }
     Outcome drain_until(std::chrono::steady_clock::time_point deadline, std::stop_token stop = {}) {
         return detail::pool_drain(*this, {deadline, std::move(stop)});
@@ -268,11 +265,9 @@ private:
         if (count > capacity() || count == 0) return leases;
         leases.reserve(count);
         std::vector<detail::Taken> taken(count);
-        if (detail::pool_acquire_n(*this, count, taken.data(), patience) == Outcome::ok) {
-            for (const auto& one : taken) {
-                leases.push_back(Lease<T>{*this, detail::pool_held(*this, one)});
-            }
-        }
+        if (detail::pool_acquire_n(*this, count, taken.data(), patience) != Outcome::ok) return {};
+        for (const auto& one : taken)
+            leases.push_back(Lease<T>{*this, detail::pool_held(*this, one)});
         return leases;
     }
 };

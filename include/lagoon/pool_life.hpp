@@ -5,7 +5,8 @@
 //              A pool with any of it has 32 bytes more per slot; one without has none of it
 //   Unit       nanoseconds of CLOCK_MONOTONIC, leases, failures; from when the slot was filled
 //   Progress   taking and giving back stay lock-free, on a longer path than that of other pools,
-//              with a look at the clock; `fifo` looks at every slot
+//              with a look at the clock; `fifo` looks at every slot. A try_ form that meets what
+//              is past its lifetime ends it, and makes a system call if somebody waits for a place
 //   Errors     invalid_argument, with the member's name and what it can be, when it is constructed
 //   Ending     destroy runs in the next call that may wait, add() or reap(), never in a try_ form
 //              or in giving back; where no process has a destroy, the slot is empty at once.

@@ -103,7 +103,8 @@ Outcome evict(Attachment* attachment, std::uint32_t pid, const Patience& patienc
     kill_members(*attachment, pid, victims, what);
     Sleeper sleeper{attachment->root(), attachment->header->event, patience};
     for (;;) {
-        // E2 acquire load <- E1: read before the members are looked at.
+        // E2 acquire load <- E1: read before the members are looked at. kept: the kernel compares
+        // it again before the sleep.
         const std::uint32_t seen = attachment->header->event.load(std::memory_order_acquire);
         bool gone = true;
         for (const Victim& victim : victims) gone = gone && is_gone(*attachment, victim);

@@ -51,7 +51,8 @@ public:
         for (std::uint32_t l = 0; l < levels_; ++l) {
             const std::uint64_t bit = std::uint64_t{1} << (index % 64);
             index /= 64;
-            // T1 seq_cst RMW, no pair: ordered with T2 and T4.
+            // T1 seq_cst RMW, no pair: ordered with T2 and T4. kept: with acq_rel the look above
+            // could come first and miss who clears there, as that one us; no scene is large enough.
             const std::uint64_t before = level_[l][index].fetch_or(bit, std::memory_order_seq_cst);
             // The word above was set by whoever set the first bit here, or is being cleared by
             // one who will look here again.

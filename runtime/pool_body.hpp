@@ -34,8 +34,7 @@ inline HintTree hints_of(PoolBody& body, Hint which) noexcept {
 
 /// The slot's word, as anybody may look at it.
 inline std::uint64_t truth_of(PoolBody& body, std::uint64_t index) noexcept {
-    // O1 acquire load <- O2, P2, P5, K4, K6. kept: whoever takes the slot has O2; a reaper needs it
-    // before names(), which only an older look at two lanes in one step would show.
+    // O1 acquire load <- O2, P2, P5, K4, K6: before what is looked at on the strength of it.
     return slot_of(body, index).truth.load(std::memory_order_acquire);
 }
 

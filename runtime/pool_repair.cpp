@@ -129,6 +129,7 @@ void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept
         body.bulk.compare_exchange_strong(gatherer, 0, std::memory_order_seq_cst,
                                           std::memory_order_relaxed);
         // J4 acquire load <- J1, J2: one who has the right by now may have lost its mark to us.
+        // kept: as D1 behind it.
         if (body.bulk.load(std::memory_order_acquire) != 0) {
             // D1 seq_cst RMW, no pair: as in Gatherer::demand_all. kept: without it a release
             // wakes one instead of all, which takes five participants to be seen.

@@ -270,7 +270,8 @@ Outcome shut_down(Attachment* attachment, ShutDown mode, const Patience& patienc
     (void)repair_the_dead(*attachment);
     Outcome outcome = Outcome::ok;
     each_pool([&](PoolObject& pool) {
-        if (mode == ShutDown::drain && outcome == Outcome::ok) outcome = drain_pool(pool, patience);
+        if (mode == ShutDown::drain && outcome == Outcome::ok)
+            outcome = await_returns(pool, patience);
         pool_clear(pool);
     });
     const int fd = sound_fd(*attachment);

@@ -2,6 +2,7 @@
 //
 // killed anywhere: the victim lives, or dies and is repaired like any dead process.
 #include <cerrno>
+#include <csignal>
 
 #include <lagoon/arena.hpp>
 #include <lagoon/detail/wait.hpp>
@@ -65,13 +66,15 @@ void kill_members(Attachment& attachment, std::uint32_t pid, const std::vector<V
     for (const Victim& victim : victims) is_there = is_there || !is_gone(attachment, victim);
     if (!is_there) return;
     // Only damage makes a member's number another's.
-    if (!os::maps_same_file(pid, attachment.header)) {
+    const os::Answer has_it = os::maps_same_file(pid, attachment.header);
+    if (has_it == os::Answer::no) {
         throw Error{Errc::corrupt, what +
-                                       " does not have the arena in its memory, or this process "
-                                       "may not look; it is not killed"};
+                                       " does not have the arena in its memory, whatever the "
+                                       "arena says; it is not killed"};
     }
-    if (os::kill_process(process) || errno == ESRCH) return;
-    const int error = errno;
+    const bool may_look = has_it == os::Answer::yes;
+    if (may_look && (os::send_signal(process, SIGKILL) || errno == ESRCH)) return;
+    const int error = may_look ? errno : EPERM;
     throw Error{
         Errc::not_permitted,
         what + " cannot be killed: " + os::error_text(error) + "; ask its owner or root to end it",

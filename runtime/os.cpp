@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstring>
 #include <ctime>
 #include <sstream>
@@ -175,9 +174,14 @@ bool is_stopped(std::uint32_t pid) {
     return state == 'T' || state == 't';
 }
 
-bool maps_same_file(std::uint32_t pid, const void* mapped) {
-    const std::string theirs = read_file("/proc/" + std::to_string(pid) + "/maps");
-    if (theirs.size() > most_read) return true;  // more than was read
+Answer maps_same_file(std::uint32_t pid, const void* mapped) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/maps";
+    if (!Fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)} && errno != ENOENT && errno != ESRCH) {
+        return Answer::refused;
+    }
+    const std::string theirs = read_file(path);
+    // Who is ending has nothing any more; of who has more than was read nothing is known.
+    if (theirs.empty() || theirs.size() > most_read) return Answer::yes;
     const auto at = reinterpret_cast<std::uintptr_t>(mapped);
     // As /proc calls the file: some file systems have another device there than stat says.
     std::istringstream ours{read_file("/proc/self/maps")};
@@ -189,17 +193,18 @@ bool maps_same_file(std::uint32_t pid, const void* mapped) {
         char dash = 0;
         fields >> std::hex >> begin >> dash >> end >> access >> offset >> device >> inode;
         if (!fields || at < begin || at >= end) continue;
-        return theirs.find(' ' + device + ' ' + inode + ' ') != std::string::npos;
+        const bool found = theirs.find(' ' + device + ' ' + inode + ' ') != std::string::npos;
+        return found ? Answer::yes : Answer::no;
     }
-    return false;
+    return Answer::refused;
 }
 
 Fd open_process(std::uint32_t pid) noexcept {
     return Fd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
 }
 
-bool kill_process(const Fd& pidfd) noexcept {
-    return ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) == 0;
+bool send_signal(const Fd& pidfd, int signal) noexcept {
+    return ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
 }
 
 std::string read_file(const std::string& path) {

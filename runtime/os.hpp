@@ -76,13 +76,13 @@ enum class Slept { woken, changed, timed_out, interrupted, refused };
 [[nodiscard]] std::uint64_t pid_namespace() noexcept;
 /// By a signal or a debugger. False where nobody will say.
 [[nodiscard]] bool is_stopped(std::uint32_t pid);
-/// Does that process have the file in its memory that is mapped here? Also where there is too much
-/// to look at.
-[[nodiscard]] bool maps_same_file(std::uint32_t pid, const void* mapped);
+/// Does that process have the file in its memory that is mapped here? Yes, too, where it is ending
+/// or there is too much to look at; refused where this process may not look.
+[[nodiscard]] Answer maps_same_file(std::uint32_t pid, const void* mapped);
 /// A pidfd; none, and errno, where the process is gone or the kernel refuses it.
 [[nodiscard]] Fd open_process(std::uint32_t pid) noexcept;
-/// SIGKILL; false, and errno, where it is refused.
-[[nodiscard]] bool kill_process(const Fd& pidfd) noexcept;
+/// False, and errno, where it is refused.
+[[nodiscard]] bool send_signal(const Fd& pidfd, int signal) noexcept;
 /// Reads a small file whole; empty when it cannot be read.
 [[nodiscard]] std::string read_file(const std::string& path);
 void random_bytes(void* into, std::size_t bytes);

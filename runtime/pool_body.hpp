@@ -172,6 +172,8 @@ Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort) 
 /// Who gathers several slots: a lane and its incarnation, in one word.
 std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept;
 std::uint32_t gatherer_lane(std::uint64_t token) noexcept;
+/// Has its lane the incarnation that the word names? To be asked after the word was loaded.
+bool gatherer_lives(const Attachment& attachment, std::uint64_t token) noexcept;
 
 // pool_info.cpp
 /// "arena 'x': pool 'y'", for a text.

@@ -60,13 +60,13 @@ void pool_close(PoolObject& pool) {
 
 Outcome pool_drain(PoolObject& pool, const Patience& patience) {
     pool_close(pool);
-    const Outcome outcome = drain_pool(pool, patience);
+    const Outcome outcome = await_returns(pool, patience);
     // What dead borrowers left was taken back in the wait.
     pool_clear(pool);
     return outcome;
 }
 
-Outcome drain_pool(PoolObject& pool, const Patience& patience) {
+Outcome await_returns(PoolObject& pool, const Patience& patience) {
     PoolBody& body = body_of(pool);
     Sleeper sleeper{&pool, body.event, patience};
     for (;;) {

@@ -61,10 +61,7 @@ public:
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_seq_cst);
         if (held_) return true;
-        const std::uint32_t lane = gatherer_lane(other);
-        if (lane_lives(attachment_, lane) && gatherer_token(attachment_, lane) == other) {
-            return false;
-        }
+        if (gatherer_lives(attachment_, other)) return false;
         // J2 seq_cst RMW <- J1 -> J4: from a lane that is nobody's any more. kept: as above.
         held_ = body_.bulk.compare_exchange_strong(other, mine_, std::memory_order_seq_cst,
                                                    std::memory_order_relaxed);
@@ -160,6 +157,11 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
 
 std::uint64_t gatherer_token(const Attachment& attachment, std::uint32_t lane) noexcept {
     return incarnation_of(attachment, lane) << 10 | (std::uint64_t{lane} + 1);
+}
+
+bool gatherer_lives(const Attachment& attachment, std::uint64_t token) noexcept {
+    const std::uint32_t lane = gatherer_lane(token);
+    return lane_lives(attachment, lane) && gatherer_token(attachment, lane) == token;
 }
 
 std::uint32_t gatherer_lane(std::uint64_t token) noexcept {

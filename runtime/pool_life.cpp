@@ -30,10 +30,6 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-LifeRecord& record_of(PoolBody& body, std::uint64_t index) noexcept {
-    auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
-    return reinterpret_cast<LifeRecord*>(records)[index];
-}
 template <class T>
 T noted(const Atomic<T>& word) noexcept {
     // U1 relaxed load, no pair: behind the slot's word, which carries it; a hint.
@@ -169,10 +165,7 @@ public:
         std::uint64_t other = 0;
         held_ = take(other);
         if (held_) return;
-        const std::uint32_t owner = gatherer_lane(other);
-        const bool lives =
-            lane_lives(*lane.attachment, owner) && gatherer_token(*lane.attachment, owner) == other;
-        held_ = !lives && take(other);
+        held_ = !gatherer_lives(*lane.attachment, other) && take(other);
     }
     ~Duty() {
         std::uint64_t mine = mine_;
@@ -207,7 +200,6 @@ void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     if (!has_life(body)) return;
     LifeRecord& record = record_of(body, index);
     const std::uint64_t now = clock_ns();
-    note(record.born_ns, now);
     note(record.due_ns, due_of(pool, index, now));
     note(record.returned_ns, now);
     note(record.uses, std::uint32_t{0});

@@ -8,6 +8,11 @@
 namespace lagoon::inline v1::detail {
 
 inline bool has_life(const PoolBody& body) noexcept { return body.life.records_at != 0; }
+/// Where there is a policy.
+inline LifeRecord& record_of(PoolBody& body, std::uint64_t index) noexcept {
+    auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
+    return reinterpret_cast<LifeRecord*>(records)[index];
+}
 
 /// Throws invalid_argument for what no pool can have.
 void require_life(const char* pool, const PoolOptions& options);

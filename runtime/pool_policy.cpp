@@ -85,7 +85,7 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
     }
     if (life.records_at == 0) return nullptr;
     const std::uint64_t records = body.capacity * sizeof(LifeRecord);
-    if (life.records_at % sizeof(LifeRecord) != 0 || life.records_at > storage_bytes ||
+    if (life.records_at % alignof(LifeRecord) != 0 || life.records_at > storage_bytes ||
         life.records_at < body.slots_at + body.capacity * body.stride ||
         records > storage_bytes - life.records_at) {
         return "the place of its records";

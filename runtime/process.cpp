@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -171,7 +170,7 @@ void start(Child& child, const SpawnOptions& options, const WorkerOrder& order) 
                     error};
     }
     if (error != 0) throw_spawn_failed("'" + file + "' could not be started", error);
-    child.pidfd = os::Fd{static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0))};
+    child.pidfd = os::open_process(static_cast<std::uint32_t>(child.pid));
     ::siginfo_t info{};
     // Where SIGCHLD is ignored the number may lead to somebody else by now, who is no child.
     if (child.pidfd &&
@@ -296,10 +295,9 @@ bool Process::kill(int signal) {
     if (detail::collect(ours)) return false;
     const std::scoped_lock lock{ours.mutex};
     if (ours.ended) return false;
-    const long sent = ours.pidfd
-                          ? ::syscall(SYS_pidfd_send_signal, ours.pidfd.get(), signal, nullptr, 0)
-                          : ::kill(ours.pid, signal);
-    if (sent == 0) return true;
+    if (ours.pidfd ? os::send_signal(ours.pidfd, signal) : ::kill(ours.pid, signal) == 0) {
+        return true;
+    }
     if (errno == ESRCH) return false;
     throw Error{errno == EINVAL ? Errc::invalid_argument : Errc::not_permitted,
                 "signal " + std::to_string(signal) + " could not be sent to worker " +

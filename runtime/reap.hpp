@@ -63,7 +63,7 @@ void mark_closed(PoolObject& pool) noexcept;
 /// That, and every release looks from here on, and every waiter is told.
 void tell_closed(PoolObject& pool) noexcept;
 /// Waits until all of a closed pool is given back: ok, timed_out or cancelled.
-Outcome drain_pool(PoolObject& pool, const Patience& patience);
+Outcome await_returns(PoolObject& pool, const Patience& patience);
 
 /// Wakes everybody who waits for anything.
 void wake_pool(PoolObject& pool) noexcept;

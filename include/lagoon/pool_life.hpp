@@ -2,7 +2,7 @@
 // lent.
 //
 //   Shape      an aggregate, last field of PoolOptions; the order of the fields is part of the API.
-//              A pool with any of it has 32 bytes more per slot; one without has none of it
+//              A pool with any of it has 24 bytes more per slot; one without has none of it
 //   Unit       nanoseconds of CLOCK_MONOTONIC, leases, failures; from when the slot was filled
 //   Progress   taking and giving back stay lock-free, on a longer path than that of other pools,
 //              with a look at the clock; `fifo` looks at every slot. A try_ form that meets what

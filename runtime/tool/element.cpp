@@ -24,7 +24,7 @@ constexpr std::size_t hex_shown_bytes = 32;
 template <class T>
 void peek_into(const std::byte* from, std::byte* into) {
     // Y1 acquire load, no pair: for display; keeps a later look at a slot's word behind the copy.
-    // kept: the copy is pool_info.cpp's otherwise, which has scenes.
+    // kept: as its like in pool_info.cpp, which has scenes; none has the command.
     const T value =
         reinterpret_cast<const detail::Atomic<T>*>(from)->load(std::memory_order_acquire);
     std::memcpy(into, &value, sizeof value);

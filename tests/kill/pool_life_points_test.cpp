@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "kill/stage.hpp"
+#include "runtime/pool_life.hpp"
 
 using rig::Actor;
 using rig::Desk;
@@ -19,9 +20,7 @@ using rig::sweep_all;
 namespace {
 
 lagoon::detail::LifeRecord& record_of(lagoon::Pool<Resource>& pool, std::uint64_t index) {
-    auto& body = support::body_of(pool);
-    auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
-    return reinterpret_cast<lagoon::detail::LifeRecord*>(records)[index];
+    return lagoon::detail::record_of(support::body_of(pool), index);
 }
 /// Its lifetime is over.
 void make_due(lagoon::Pool<Resource>& pool, std::uint64_t slot) {

@@ -13,24 +13,23 @@ namespace {
 
 constexpr std::chrono::steady_clock::time_point later{10ms};
 
+lagoon::PoolOptions with_life(std::uint64_t capacity, const lagoon::PoolLife& life) {
+    return {.capacity = capacity,
+            .on_death = lagoon::OnDeath::reuse,
+            .quarantine_after = 0,
+            .life = life};
+}
+
 template <std::size_t Capacity>
 struct IdleRoot {
-    lagoon::Pool<Resource> pool{"pool",
-                                {.capacity = Capacity,
-                                 .on_death = lagoon::OnDeath::reuse,
-                                 .quarantine_after = 0,
-                                 .life = {.idle_timeout = 1ns, .min_size = 1}}};
+    lagoon::Pool<Resource> pool{"pool", with_life(Capacity, {.idle_timeout = 1ns, .min_size = 1})};
     lagoon::Pool<Resource> none{"none", {.capacity = 1}};
 };
 using IdleScene = PoolScene<2, IdleRoot<2>>;
 
 template <std::size_t Capacity>
 struct CheckedRoot {
-    lagoon::Pool<Resource> pool{"pool",
-                                {.capacity = Capacity,
-                                 .on_death = lagoon::OnDeath::reuse,
-                                 .quarantine_after = 0,
-                                 .life = {.validate_after = 0ns}}};
+    lagoon::Pool<Resource> pool{"pool", with_life(Capacity, {.validate_after = 0ns})};
 };
 template <std::size_t Capacity>
 using CheckedScene = PoolScene<Capacity, CheckedRoot<Capacity>>;
@@ -42,10 +41,8 @@ IdleScene idle_scene(const char* name) {
         for (std::uint64_t slot = 0; slot < 2; ++slot) {
             root.pool.add({0, 0});
             detail::PoolBody& body = detail::body_of(IdleScene::pool_of(root));
-            auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
             // They came back when modelled time began.
-            reinterpret_cast<detail::LifeRecord*>(records)[slot].returned_ns.store(
-                0, std::memory_order_relaxed);
+            detail::record_of(body, slot).returned_ns.store(0, std::memory_order_relaxed);
         }
         // Who ends them begins with the one that is lent first.
         detail::body_of(IdleScene::pool_of(root)).duty_at.store(1, std::memory_order_relaxed);

@@ -243,7 +243,7 @@ TEST_CASE("model: who drains a closed pool waits for what is lent") {
                 .idle(1);
         scene.holder("a", 0).thread("b", 1, [](PoolRoot<1>& root) {
             root.pool.close();
-            const auto outcome = detail::drain_pool(PoolScene<1>::pool_of(root), {});
+            const auto outcome = detail::await_returns(PoolScene<1>::pool_of(root), {});
             require(outcome == lagoon::Outcome::ok && root.pool.leased() == 0, "not drained");
         });
         look_everywhere(scene.program(), 2);
@@ -260,7 +260,7 @@ TEST_CASE("model: who drains a closed pool sees what was taken back from the dea
             detail::body_of(pool).closed.store(1, std::memory_order_relaxed);
         });
     scene.thread("b", 1, [](PoolRoot<1>& root) {
-        const auto outcome = detail::drain_pool(PoolScene<1>::pool_of(root), {});
+        const auto outcome = detail::await_returns(PoolScene<1>::pool_of(root), {});
         require(outcome == lagoon::Outcome::ok, "not drained");
     });
     scene.thread("c", 2, [](PoolRoot<1>& root) {

@@ -1,4 +1,4 @@
-// copies.hpp: the ways to get a copy of this process.
+// copies.hpp: the ways to get a copy of this process, and an arena to share with it.
 #pragma once
 
 #include <sched.h>
@@ -6,10 +6,23 @@
 
 #include <catch2/catch.hpp>
 
+#include <lagoon/lagoon.hpp>
+
 #include "support/arenas.hpp"
 #include "support/sanitizers.hpp"
 
-namespace support {
+namespace support::copies {
+
+struct Desk {
+    lagoon::Counter total{"total"};
+    lagoon::ShardedCounter hits{"hits"};
+    lagoon::Lock lock{"lock"};
+    lagoon::Pool<int> pool{"pool", {.capacity = 4}};
+};
+
+inline std::size_t members_of(const std::string& name) {
+    return lagoon::ArenaView::open(name).processes().size();
+}
 
 enum class Way { fork, plain_fork, raw_clone };
 inline const char* name_of(Way way) {
@@ -52,4 +65,4 @@ inline Way each_way() { return Way::fork; }
 inline Way each_way() { return GENERATE(Way::fork, Way::plain_fork, Way::raw_clone); }
 #endif
 
-}  // namespace support
+}  // namespace support::copies

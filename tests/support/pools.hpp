@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <lagoon/arena.hpp>
+#include <lagoon/lock.hpp>
 #include <lagoon/pool.hpp>
 
 #include "support/arenas.hpp"
@@ -62,6 +63,20 @@ lagoon::Reaped reap_dead(const lagoon::Arena<Root>& arena, std::uint64_t process
 /// Sleeps until somebody kills this process.
 [[noreturn]] inline void wait_for_death() {
     for (;;) ::pause();
+}
+
+/// A process that holds a lease and the lock of the arena until it is killed.
+template <class Desk>
+Child holder(const std::string& name, const Flag& holding, bool keeper = true) {
+    return Child{[&name, &holding, keeper]() -> int {
+        lagoon::OpenOptions options;
+        options.keeper = keeper;
+        const auto desk = lagoon::Arena<Desk>::open(name, options);
+        const auto lease = desk->pool.acquire();
+        if (!desk->lock.lock()) return 1;
+        holding.raise();
+        wait_for_death();
+    }};
 }
 
 }  // namespace support

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -18,7 +20,12 @@
 #include <string>
 #include <vector>
 
+#include "support/arenas.hpp"
+
 namespace support {
+
+/// What a child ends with where this machine does not let it be confined.
+constexpr int not_allowed = 77;
 
 /// A system call to refuse: any, or one whose second or third argument is a certain number.
 struct Refusal {
@@ -121,5 +128,24 @@ inline bool limit_memory(const std::string& group, std::uint64_t bytes) {
                          write_text(group + "/memory.max", number);
     return limited && write_text(group + "/cgroup.procs", std::to_string(::getpid()));
 }
+
+/// Runs `body` as a user without rights, for good.
+template <class Body>
+int as_nobody(Body&& body) {
+    constexpr uid_t nobody = 65534;
+    if (::setgroups(0, nullptr) != 0 || ::setresgid(nobody, nobody, nobody) != 0 ||
+        ::setresuid(nobody, nobody, nobody) != 0) {
+        return not_allowed;
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // which the change of user has cleared
+    return body();
+}
+
+/// Everybody may use the directory of the arenas meanwhile.
+class OpenDirectory {
+public:
+    OpenDirectory() { ::chmod(arena_directory().c_str(), 01777); }
+    ~OpenDirectory() { ::chmod(arena_directory().c_str(), 0700); }
+};
 
 }  // namespace support

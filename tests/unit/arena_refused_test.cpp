@@ -27,6 +27,7 @@ using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
+using support::not_allowed;
 using support::unique_name;
 using namespace std::chrono_literals;
 
@@ -41,7 +42,6 @@ struct Tally {
 };
 
 constexpr std::uint64_t mebibyte = 1 << 20;
-constexpr int not_allowed = 77;
 
 bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;

@@ -1,12 +1,17 @@
 // evict_test.cpp: ending another process of an arena, and what it held.
 #include <lagoon/lagoon.hpp>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <csignal>
 #include <string>
 
 #include "runtime/attachment.hpp"
 #include "support/pools.hpp"
+#include "support/sandbox.hpp"
 
 using lagoon::Arena;
 using lagoon::ArenaView;
@@ -16,6 +21,7 @@ using support::Child;
 using support::exited;
 using support::Flag;
 using support::killed_by;
+using support::not_allowed;
 using support::unique_name;
 using namespace std::chrono_literals;
 
@@ -27,19 +33,6 @@ struct Desk {
 };
 
 std::uint32_t number_of(const Child& child) { return static_cast<std::uint32_t>(child.pid()); }
-
-/// Holds a lease and the lock until somebody ends it.
-Child holder(const std::string& name, const Flag& holding, bool keeper = true) {
-    return Child{[&name, &holding, keeper]() -> int {
-        lagoon::OpenOptions options;
-        options.keeper = keeper;
-        const auto desk = Arena<Desk>::open(name, options);
-        const auto lease = desk->pool.acquire();
-        if (!desk->lock.lock()) return 1;
-        holding.raise();
-        support::wait_for_death();
-    }};
-}
 
 std::pair<Errc, std::string> error_of(const Arena<Desk>& desk, std::uint32_t pid) {
     try {
@@ -59,7 +52,7 @@ TEST_CASE("evict: the process is killed, and what it held comes back", "[evict][
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding, keeper);
+    auto other = support::holder<Desk>(name, holding, keeper);
     holding.wait();
     if (stopped) support::stop(other);
     CHECK(desk.evict(number_of(other)) == Outcome::ok);
@@ -77,7 +70,7 @@ TEST_CASE("evict: a deadline or a stop request ends the wait, not the killing",
     REQUIRE(desk->pool.add(1));
     const bool by_token = GENERATE(true, false);
     const Flag holding;
-    auto other = holder(name, holding);
+    auto other = support::holder<Desk>(name, holding);
     holding.wait();
     std::stop_source stop;
     stop.request_stop();
@@ -109,7 +102,7 @@ TEST_CASE("evict: nobody but an attached process is killed", "[evict][process]")
 
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding);
+    auto other = support::holder<Desk>(name, holding);
     holding.wait();
     auto& entry = desk.attached().member_entry(1);
     REQUIRE(entry.pid == number_of(other));
@@ -130,12 +123,52 @@ TEST_CASE("evict: nobody but an attached process is killed", "[evict][process]")
     CHECK(stranger.wait() == exited(0));
 }
 
+TEST_CASE("evict: without pidfds nobody is killed, and the error says so", "[evict][process]") {
+    const auto name = unique_name("evict");
+    const auto desk = Arena<Desk>::create(name);
+    REQUIRE(desk->pool.add(1));
+    const Flag holding;
+    auto other = support::holder<Desk>(name, holding);
+    holding.wait();
+    const auto ended = support::in_child([&] {
+        const auto same = Arena<Desk>::open(name);
+        if (!support::refuse({{SYS_pidfd_open}}, ENOSYS)) return not_allowed;
+        return error_of(same, number_of(other)).first == Errc::not_supported ? 0 : 1;
+    });
+    if (ended == exited(not_allowed)) {
+        return support::skip("evict: without pidfds", "no seccomp filters");
+    }
+    CHECK(ended == exited(0));
+    CHECK(other.kill() == killed_by(SIGKILL));
+}
+
+TEST_CASE("evict: a process of another user is not killed, and the error says so",
+          "[evict][process]") {
+    if (::geteuid() != 0) {
+        return support::skip("evict: another user's process", "needs to be root to become nobody");
+    }
+    const support::OpenDirectory open;
+    const auto name = unique_name("evict");
+    const auto desk = Arena<Desk>::create(name, {.mode = 0666});
+    REQUIRE(desk->pool.add(1));
+    const Flag holding;
+    auto other = support::holder<Desk>(name, holding);
+    holding.wait();
+    CHECK(support::in_child([&] {
+              return support::as_nobody([&] {
+                  const auto same = Arena<Desk>::open(name);
+                  return error_of(same, number_of(other)).first == Errc::not_permitted ? 0 : 1;
+              });
+          }) == exited(0));
+    CHECK(other.kill() == killed_by(SIGKILL));
+}
+
 TEST_CASE("evict: the arena's struct need not be known", "[evict][process]") {
     const auto name = unique_name("evict");
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding);
+    auto other = support::holder<Desk>(name, holding);
     holding.wait();
     CHECK(support::in_child([&] {
               return lagoon::evict(name, number_of(other)) == Outcome::ok ? 0 : 1;

@@ -32,6 +32,7 @@ using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
+using support::not_allowed;
 using support::unique_name;
 using namespace std::chrono_literals;
 
@@ -176,8 +177,6 @@ std::vector<Fault> faults() {
 
 /// The steps of the scene, in the order in which they are raised.
 enum Step { waits_for_lent = 1, has_kept, waits_for_mortal, mortal_is_dead, has_last };
-
-constexpr int not_allowed = 77;
 
 /// Everything that a process does with an arena it has, once the fault has hit. It ends asleep,
 /// with a lease in its hand, to be killed.

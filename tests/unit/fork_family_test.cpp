@@ -8,29 +8,15 @@
 using lagoon::Arena;
 using lagoon::ArenaView;
 using support::code_of;
-using support::copy_process;
-using support::each_way;
 using support::Ended;
 using support::exists;
 using support::exited;
 using support::file_of;
 using support::Flag;
-using support::in_copy;
-using support::name_of;
 using support::unique_name;
-using support::wait_for;
-using support::Way;
+using namespace support::copies;
 
 namespace {
-
-struct Desk {
-    lagoon::Counter total{"total"};
-    lagoon::ShardedCounter hits{"hits"};
-    lagoon::Lock lock{"lock"};
-    lagoon::Pool<int> pool{"pool", {.capacity = 4}};
-};
-
-std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
 
 constexpr bool follows_threads_of_a_child = !support::under_tsan;
 constexpr const char* cannot_follow = "thread sanitizer cannot follow a forked child's keeper";

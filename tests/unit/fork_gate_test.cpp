@@ -13,27 +13,12 @@
 using lagoon::Arena;
 using support::Child;
 using support::code_of;
-using support::copy_process;
-using support::each_way;
 using support::exited;
 using support::file_of;
-using support::in_copy;
 using support::Shared;
 using support::unique_name;
-using support::wait_for;
-using support::Way;
 using namespace std::chrono_literals;
-
-namespace {
-
-struct Desk {
-    lagoon::Counter total{"total"};
-    lagoon::ShardedCounter hits{"hits"};
-    lagoon::Lock lock{"lock"};
-    lagoon::Pool<int> pool{"pool", {.capacity = 4}};
-};
-
-}  // namespace
+using namespace support::copies;
 
 TEST_CASE("fork: a child forked while an arena's gate is held does not keep it",
           "[fork][process]") {

@@ -17,33 +17,15 @@ using lagoon::Lease;
 using lagoon::Outcome;
 using lagoon::Reaped;
 using support::Child;
-using support::copy_process;
-using support::each_way;
 using support::exists;
 using support::exited;
 using support::file_of;
 using support::Flag;
 using support::in_child;
-using support::in_copy;
-using support::name_of;
 using support::Shared;
 using support::unique_name;
-using support::wait_for;
 using namespace std::chrono_literals;
-using support::Way;
-
-namespace {
-
-struct Desk {
-    lagoon::Counter total{"total"};
-    lagoon::ShardedCounter hits{"hits"};
-    lagoon::Lock lock{"lock"};
-    lagoon::Pool<int> pool{"pool", {.capacity = 4}};
-};
-
-std::size_t members_of(const std::string& name) { return ArenaView::open(name).processes().size(); }
-
-}  // namespace
+using namespace support::copies;
 
 TEST_CASE("fork: a child holds nothing until its first use, which attaches it afresh",
           "[fork][process]") {

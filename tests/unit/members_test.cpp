@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/arenas.hpp"
+#include "support/pools.hpp"
 
 using lagoon::Arena;
 using lagoon::ArenaOptions;
@@ -53,20 +53,6 @@ ArenaOptions without_keeper() {
     return options;
 }
 
-/// A process that holds a lease and the lock until it is killed.
-Child holder(const std::string& name, const Flag& holding, bool keeper = true) {
-    return Child{[&name, &holding, keeper] {
-        lagoon::OpenOptions options;
-        options.keeper = keeper;
-        const auto desk = Arena<Desk>::open(name, options);
-        const auto lease = desk->pool.acquire();
-        if (!desk->lock.lock()) return 1;
-        holding.raise();
-        for (;;) ::pause();
-        return 0;
-    }};
-}
-
 lagoon::ProcessInfo member(const std::string& name, pid_t pid) {
     for (const auto& process : ArenaView::open(name).processes()) {
         if (process.pid == static_cast<std::uint32_t>(pid)) return process;
@@ -95,7 +81,7 @@ TEST_CASE("members: a killed one is seen as dead, and reap says what it held",
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding, keeper);
+    auto other = support::holder<Desk>(name, holding, keeper);
     holding.wait();
     const auto pid = other.pid();
     REQUIRE(member(name, pid).alive);
@@ -121,7 +107,7 @@ TEST_CASE("members: whoever attaches repairs what the dead have left", "[members
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding);
+    auto other = support::holder<Desk>(name, holding);
     holding.wait();
     (void)other.kill();
     const bool by_view = GENERATE(false, true);
@@ -142,7 +128,7 @@ TEST_CASE("members: lagoon::reap repairs without the struct", "[members][process
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding);
+    auto other = support::holder<Desk>(name, holding);
     holding.wait();
     (void)other.kill();
     Shared<Reaped> reaped;
@@ -161,7 +147,7 @@ TEST_CASE("members: who waits is woken by a death, without anybody's help", "[me
     const auto desk = Arena<Desk>::create(name);
     REQUIRE(desk->pool.add(1));
     const Flag holding;
-    auto other = holder(name, holding, keeper);
+    auto other = support::holder<Desk>(name, holding, keeper);
     holding.wait();
     Child waiter{[&] {
         const auto same = Arena<Desk>::open(name);

@@ -15,11 +15,14 @@ using lagoon::Arena;
 using lagoon::ArenaView;
 using lagoon::Lease;
 using lagoon::Reaped;
+using support::as_nobody;
 using support::Child;
 using support::exists;
 using support::exited;
 using support::file_of;
 using support::Flag;
+using support::not_allowed;
+using support::OpenDirectory;
 using support::Shared;
 using support::unique_name;
 using namespace std::chrono_literals;
@@ -32,9 +35,6 @@ struct Desk {
     lagoon::Pool<int> pool{"pool", {.capacity = 4}};
 };
 
-constexpr int not_allowed = 77;
-constexpr uid_t nobody = 65534;
-
 /// Runs `body` as process 1 of a PID namespace of its own.
 template <class Body>
 Child in_namespace(Body&& body) {
@@ -45,23 +45,6 @@ Child in_namespace(Body&& body) {
         return ended.signal != 0 ? 128 + ended.signal : ended.code;
     }};
 }
-
-/// As `in_namespace`, but the process that is left is a user without rights.
-template <class Body>
-int as_nobody(Body&& body) {
-    if (::setgroups(0, nullptr) != 0 || ::setresgid(nobody, nobody, nobody) != 0 ||
-        ::setresuid(nobody, nobody, nobody) != 0) {
-        return not_allowed;
-    }
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // which the change of user has cleared
-    return body();
-}
-
-class OpenDirectory {
-public:
-    OpenDirectory() { ::chmod(support::arena_directory().c_str(), 01777); }
-    ~OpenDirectory() { ::chmod(support::arena_directory().c_str(), 0700); }
-};
 
 }  // namespace
 

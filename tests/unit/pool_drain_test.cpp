@@ -27,6 +27,18 @@ Arena<Desk> make_desk(int filled) {
     return desk;
 }
 
+/// A process with a lease, until it is killed.
+Child start_borrower(const std::string& name, const Flag& holding) {
+    Child borrower{[&]() -> int {
+        const auto same = Arena<Desk>::open(name);
+        const auto lease = same->pool.acquire();
+        holding.raise();
+        support::wait_for_death();
+    }};
+    holding.wait();
+    return borrower;
+}
+
 bool has(const std::string& text, const std::string& piece) {
     return text.find(piece) != std::string::npos;
 }
@@ -82,13 +94,7 @@ TEST_CASE("pool drain: a borrower's death counts as its return", "[process]") {
     const auto desk = make_desk(1);
     const std::string name{desk.name()};
     const Flag holding;
-    Child borrower{[&]() -> int {
-        const auto same = Arena<Desk>::open(name);
-        const auto lease = same->pool.acquire();
-        holding.raise();
-        support::wait_for_death();
-    }};
-    holding.wait();
+    Child borrower = start_borrower(name, holding);
     std::thread killer{[&] {
         support::wait_until([&] { return desk->pool.closed(); });
         (void)borrower.kill();
@@ -104,13 +110,7 @@ TEST_CASE("pool explain: an outcome is told with the pool's counts and its holde
     const std::string name{desk.name()};
     const auto mine = desk->pool.acquire();
     const Flag holding;
-    Child borrower{[&]() -> int {
-        const auto same = Arena<Desk>::open(name);
-        const auto lease = same->pool.acquire();
-        holding.raise();
-        support::wait_for_death();
-    }};
-    holding.wait();
+    Child borrower = start_borrower(name, holding);
     support::stop(borrower);
     const std::string text = desk->pool.explain(desk->pool.try_acquire().status());
     CHECK(has(text, "arena '" + name + "': pool 'pool': would_block: nothing is idle now"));

@@ -1,108 +1,23 @@
-// pool_life_test.cpp: when a pool's resources are ended, and when they are checked before they are
-// lent. One piece although long: the limits are one table, case by case.
+// pool_life_test.cpp: when a pool's resources are ended, and which of them is lent.
 #include <lagoon/lagoon.hpp>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <csignal>
 #include <limits>
 #include <set>
 #include <thread>
 #include <vector>
 
-#include "runtime/lanes.hpp"
-#include "runtime/pool_life.hpp"
-#include "support/pools.hpp"
+#include "support/lives.hpp"
 #include "support/system_calls.hpp"
 
-using namespace std::chrono_literals;
 using lagoon::Errc;
 using lagoon::LendOrder;
-using lagoon::Outcome;
 using lagoon::PoolLife;
-using support::Child;
 using support::SlotState;
-using support::unique_name;
+using namespace std::chrono_literals;
+using namespace support::lives;
 namespace detail = lagoon::detail;
-namespace word = lagoon::detail::word;
-
-namespace {
-
-struct Item {
-    std::int64_t number = 0;
-};
-
-/// What the next arena's pool is made with: constructors take what can be sent to another process.
-lagoon::PoolOptions asked;
-
-struct Room {
-    lagoon::Pool<Item> items{"items", asked};
-};
-using Arena = lagoon::Arena<Room>;
-using Numbers = std::vector<std::int64_t>;
-
-constexpr std::uint64_t for_ever_ns = std::numeric_limits<std::uint64_t>::max();
-
-/// Nobody ends what is idle before then, but who reaps.
-void tend_from(const Arena& room, std::uint64_t when_ns) {
-    // Y7 relaxed store, no pair: nobody else is here.
-    support::body_of(room->items).duty_due_ns.store(when_ns, std::memory_order_relaxed);
-}
-
-Arena make_room(const PoolLife& life, std::uint64_t capacity = 3, std::int64_t filled = 0,
-                const lagoon::ArenaOptions& options = {}) {
-    asked = {.capacity = capacity, .life = life};
-    auto room = Arena::create(unique_name("life"), options);
-    tend_from(room, for_ever_ns);
-    for (std::int64_t number = 1; number <= filled; ++number) room->items.add(Item{number});
-    tend_from(room, 0);
-    return room;
-}
-
-detail::LifeRecord& record_of(const Arena& room, std::uint64_t index) {
-    auto& body = support::body_of(room->items);
-    auto* records = reinterpret_cast<std::byte*>(&body) + body.life.records_at;
-    return reinterpret_cast<detail::LifeRecord*>(records)[index];
-}
-template <class T>
-T at_rest(const detail::Atomic<T>& word) {
-    // Y6 relaxed load, no pair: nobody writes it now.
-    return word.load(std::memory_order_relaxed);
-}
-
-/// Takes one and gives it back.
-void borrow(const Arena& room) {
-    auto lease = room->items.try_acquire();
-    REQUIRE(lease);
-    lease.give_back();
-}
-
-struct Calls {
-    Numbers checked, destroyed;
-    bool passes = true;
-
-    lagoon::PoolHooks<Item> hooks() {
-        return {.check =
-                    [this](Item& item) {
-                        checked.push_back(item.number);
-                        return passes;
-                    },
-                .destroy = [this](Item& item) { destroyed.push_back(item.number); }};
-    }
-};
-
-/// Everything that is said of the slots: each is in one state, none is lost.
-void require_conserved(const Arena& room) {
-    const auto stats = room->items.stats();
-    CHECK(stats.idle + stats.empty + stats.dirty + stats.leased == stats.capacity);
-    CHECK(stats.damaged == 0);
-}
-
-std::string refusal(const PoolLife& life, std::uint64_t capacity = 3) {
-    return support::text_of([&] { return make_room(life, capacity); });
-}
-
-}  // namespace
 
 TEST_CASE("pool life: what cannot be is refused, with the member, the value and what it can be") {
     using Catch::Matchers::Contains;
@@ -123,14 +38,14 @@ TEST_CASE("pool life: what cannot be is refused, with the member, the value and 
     CHECK(refusal({.max_lifetime = std::chrono::nanoseconds::max(), .lifetime_jitter = 1}).empty());
 }
 
-TEST_CASE("pool life: a pool without any of it has no records, one with it 32 bytes per slot") {
+TEST_CASE("pool life: a pool without any of it has no records, one with it 24 bytes per slot") {
     const auto bytes = [](const PoolLife& life) {
         const auto room = make_room(life, 640);
         return lagoon::ArenaView::open(room.name()).members().at(0).bytes;
     };
     const std::uint64_t plain = bytes({});
     CHECK(bytes({.lifetime_jitter = 0.5, .min_size = 1}) == plain);
-    CHECK(bytes({.max_uses = 1}) == plain + 640 * 32);
+    CHECK(bytes({.max_uses = 1}) == plain + 640 * 24);
     CHECK_FALSE(detail::has_life(support::body_of(make_room({})->items)));
 }
 
@@ -213,7 +128,7 @@ TEST_CASE("pool life: each filling gets a lifetime of its own, shorter by up to 
         std::set<std::uint64_t> all;
         for (std::uint64_t slot = 0; slot < 100; ++slot) {
             all.insert(at_rest(record_of(room, slot).due_ns) -
-                       at_rest(record_of(room, slot).born_ns));
+                       at_rest(record_of(room, slot).returned_ns));
         }
         return all;
     };
@@ -230,7 +145,8 @@ TEST_CASE("pool life: each filling gets a lifetime of its own, shorter by up to 
     std::set<std::uint64_t> fillings;
     for (int i = 0; i < 10; ++i) {
         room->items.acquire_or_create([] { return Item{}; }).discard();
-        fillings.insert(at_rest(record_of(room, 0).due_ns) - at_rest(record_of(room, 0).born_ns));
+        fillings.insert(at_rest(record_of(room, 0).due_ns) -
+                        at_rest(record_of(room, 0).returned_ns));
     }
     CHECK(fillings.size() > 5);
 }
@@ -371,230 +287,6 @@ TEST_CASE("pool life: one at a time ends what is idle, and a dead one is replace
     (void)room.reap();
     CHECK(room->items.stats().idle == 0);
     CHECK(at_rest(body.duty) == 0);
-}
-
-TEST_CASE("pool life: what is idle for long is checked before it is lent, and in no try_ form") {
-    auto room = make_room({.validate_after = 0ns}, 2, 1);
-    Calls calls;
-    room.hooks(room->items, calls.hooks());
-    CHECK_FALSE(room->items.try_acquire());
-    CHECK(room->items.try_acquire_n(1).empty());
-    CHECK(calls.checked.empty());
-    auto lease = room->items.acquire();
-    REQUIRE(lease);
-    CHECK(calls.checked == Numbers{1});
-    CHECK(support::state_of(room->items, 0) == SlotState::held);
-    lease.give_back();
-    auto several = room->items.acquire_n(1);
-    CHECK(several.size() == 1);
-    CHECK(calls.checked == Numbers{1, 1});
-    several.clear();
-    CHECK(room->items.acquire_or_create([] { return Item{2}; })->number == 1);
-    CHECK(calls.checked == Numbers{1, 1, 1});
-    CHECK(room->items.stats().acquired == 3);
-}
-
-TEST_CASE("pool life: what is idle for less than validate_after is lent unchecked") {
-    auto room = make_room({.validate_after = 1h}, 1, 1);
-    Calls calls;
-    room.hooks(room->items, calls.hooks());
-    borrow(room);
-    CHECK(room->items.acquire());
-    CHECK(calls.checked.empty());
-}
-
-TEST_CASE("pool life: what does not pass is destroyed, and the borrower looks on") {
-    auto room = make_room({.validate_after = 0ns}, 3, 3);
-    Numbers destroyed;
-    room.hooks(room->items, {.check = [](Item& item) { return item.number == 2; },
-                             .destroy = [&](Item& item) { destroyed.push_back(item.number); }});
-    SECTION("for one") {
-        CHECK(room->items.acquire()->number == 2);
-        CHECK(destroyed.size() == room->items.stats().ended_by_check);
-    }
-    SECTION("for another that is made") {
-        auto good = room->items.acquire();
-        auto made = room->items.acquire_or_create([] { return Item{7}; });
-        CHECK(made->number == 7);
-        std::sort(destroyed.begin(), destroyed.end());
-        CHECK(destroyed == Numbers{1, 3});
-        CHECK(room->items.stats().ended_by_check == 2);
-        CHECK(room->items.stats().reused() == 0);
-    }
-    SECTION("for several, none of which is kept") {
-        CHECK(room->items.acquire_n_for(1ms, 3).empty());
-        CHECK_FALSE(destroyed.empty());
-        CHECK(room->items.stats().leased == 0);
-    }
-    require_conserved(room);
-}
-
-TEST_CASE("pool life: a check that throws has not passed") {
-    auto room = make_room({.validate_after = 0ns}, 1, 1);
-    room.hooks(room->items, {.check = [](Item&) -> bool { throw 1; }});
-    CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
-    CHECK(room->items.stats().ended_by_check == 1);
-}
-
-TEST_CASE("pool life: a process without a check borrows unchecked") {
-    auto room = make_room({.validate_after = 0ns}, 1, 1);
-    CHECK(support::in_child([&] {
-              room.hooks(&Room::items, {.check = [](Item&) { return false; }});
-              return 0;
-          }) == support::exited(0));
-    CHECK(room->items.try_acquire());
-    CHECK(room->items.acquire());
-}
-
-TEST_CASE("pool life: a check that borrows from its own pool does so unchecked") {
-    auto room = make_room({.validate_after = 0ns}, 3, 3);
-    int checks = 0;
-    bool inner = false;
-    room.hooks(room->items, {.check = [&](Item&) {
-                   ++checks;
-                   inner = static_cast<bool>(room->items.acquire_for(1h));
-                   return true;
-               }});
-    CHECK(room->items.acquire());
-    CHECK(checks == 1);
-    CHECK(inner);
-}
-
-TEST_CASE("pool life: a passed check clears recovered") {
-    asked = {.capacity = 1, .on_death = lagoon::OnDeath::reuse, .life = {.validate_after = 0ns}};
-    auto room = Arena::create(unique_name("life"));
-    room->items.add(Item{1});
-    const support::Flag there;
-    Child child{[&]() -> int {
-        const auto lease = room->items.try_acquire();
-        if (lease) there.raise();
-        support::wait_for_death();
-    }};
-    there.wait();
-    CHECK(child.kill() == support::killed_by(SIGKILL));
-    support::reap_dead(room);
-    CHECK(room->items.try_acquire().recovered());
-    room.hooks(room->items, {.check = [](Item&) { return true; }});
-    CHECK_FALSE(room->items.acquire().recovered());
-}
-
-TEST_CASE("pool life: a death in the check is counted, and the resource checked again") {
-    auto room = make_room({.validate_after = 0ns}, 1, 1);
-    CHECK(support::in_child([&] {
-              room.hooks(&Room::items, {.check = [](Item&) -> bool {
-                  ::raise(SIGKILL);
-                  return true;
-              }});
-              (void)room->items.acquire();
-              return 1;
-          }) == support::killed_by(SIGKILL));
-    Calls calls;
-    room.hooks(room->items, calls.hooks());
-    support::reap_dead(room);
-    CHECK(calls.checked == Numbers{1});
-    CHECK(room->items.stats().idle == 1);
-    auto& slot = detail::pool_slot(support::object_of(room->items), 0);
-    CHECK(detail::meta::deaths(at_rest(slot.meta)) == 1);
-}
-
-/// No claim word of this thread's stands for a slot that is lent.
-bool claims_are_free(const Arena& room) {
-    const auto& pool = support::object_of(room->items);
-    const auto& claims = detail::claims_of(pool, detail::lane_of(&room->items).lane);
-    return std::all_of(claims.claim.begin(), claims.claim.end(),
-                       [](const auto& claim) { return at_rest(claim) % 2 == 0; });
-}
-
-TEST_CASE("pool life: what was marked broken is ended when it comes back, in any pool") {
-    for (const auto& life : {PoolLife{}, PoolLife{.max_uses = 100}}) {
-        for (const auto ownership : {lagoon::Ownership::automatic, lagoon::Ownership::biased}) {
-            auto room = make_room(life, 2, 2, {.ownership = ownership});
-            borrow(room);  // a thread that keeps slots keeps it now
-            auto lease = room->items.try_acquire();
-            REQUIRE(lease);
-            const std::uint64_t index = lease.index();
-            lease.mark_broken();
-            lease.mark_broken();
-            CHECK(support::state_of(room->items, index) == SlotState::held);
-            CHECK(room->items.stats().leased == 1);
-            lease->number = 9;  // it can still be used
-            CHECK(claims_are_free(room));
-            lease.give_back();
-            CHECK(support::state_of(room->items, index) == SlotState::empty);
-            CHECK(room->items.stats().ended_by_failures == 1);
-            for (int i = 0; i < 3; ++i) borrow(room);
-            require_conserved(room);
-        }
-    }
-}
-
-TEST_CASE("pool life: what was marked broken is destroyed by who runs hooks, not by its giver") {
-    auto room = make_room({}, 1, 1);
-    Calls calls;
-    room.hooks(room->items, calls.hooks());
-    auto lease = room->items.acquire();
-    lease.mark_broken();
-    lease.give_back();
-    CHECK(calls.destroyed.empty());
-    CHECK(support::state_of(room->items, 0) == SlotState::dirty);
-    CHECK(room->items.acquire_or_create([] { return Item{2}; })->number == 2);
-    CHECK(calls.destroyed == Numbers{1});
-}
-
-TEST_CASE("pool life: a broken lease can be moved to another thread, discarded and taken out") {
-    auto room = make_room({}, 3, 3, {.ownership = lagoon::Ownership::biased});
-    auto lease = room->items.acquire();
-    lease.mark_broken();
-    std::thread{[moved = std::move(lease)]() mutable { moved.give_back(); }}.join();
-    CHECK(room->items.stats().empty == 1);
-    lease = room->items.acquire();
-    lease.mark_broken();
-    lease.discard();
-    CHECK(room->items.stats().empty == 2);
-    lease = room->items.acquire();
-    const std::int64_t number = lease->number;
-    lease.mark_broken();
-    CHECK(lease.detach().number == number);
-    CHECK(room->items.stats().empty == 3);
-    CHECK(room->items.stats().ended_by_failures == 1);
-}
-
-TEST_CASE("pool life: what a dead borrower had marked broken is destroyed, not checked") {
-    auto room = make_room({}, 1, 1);
-    Calls calls;
-    room.hooks(room->items, calls.hooks());
-    const support::Flag there;
-    Child child{[&]() -> int {
-        auto lease = room->items.acquire();
-        lease.mark_broken();
-        there.raise();
-        support::wait_for_death();
-    }};
-    there.wait();
-    CHECK(child.kill() == support::killed_by(SIGKILL));
-    support::reap_dead(room);
-    CHECK(calls.checked.empty());
-    CHECK(calls.destroyed == Numbers{1});
-}
-
-TEST_CASE("pool life: it is ended when it comes back after max_failures") {
-    auto room = make_room({.max_failures = 2}, 1, 1);
-    const auto fail_once = [&] {
-        auto lease = room->items.acquire_or_create([] { return Item{2}; });
-        lease.report_failure();
-        return lease->number;
-    };
-    CHECK(fail_once() == 1);
-    borrow(room);  // a use without a failure does not undo one
-    CHECK(fail_once() == 1);
-    CHECK(room->items.stats().empty == 1);
-    CHECK(room->items.stats().ended_by_failures == 1);
-    // Counted per filling.
-    CHECK(fail_once() == 2);
-    CHECK(room->items.stats().idle == 1);
-    auto plain = make_room({}, 1, 1);
-    plain->items.acquire().report_failure();
-    CHECK(plain->items.stats().idle == 1);
 }
 
 TEST_CASE("pool life: fifo lends what came back longest ago") {

@@ -1,6 +1,6 @@
 // life.hpp: what a pool keeps of its resources' lives: the policy's numbers, and a record per slot.
 //
-//   Shape      one cache line in the pool's body; where there is a policy, 32 bytes per slot behind
+//   Shape      one cache line in the pool's body; where there is a policy, 24 bytes per slot behind
 //              the slots
 //   Unit       nanoseconds of CLOCK_MONOTONIC
 //   Death      records are hints: a kill leaves each word old or new (runtime/DESIGN.md)
@@ -32,12 +32,11 @@ static_assert(sizeof(LifePolicy) == cache_line_bytes);
 /// Of one slot. Invariant: written only by whoever owns the slot (BUILDING, HELD, CHECKING), before
 /// the word that hands it on; so beside a FREE word that has not changed since, it is that word's.
 struct LifeRecord {
-    Atomic<std::uint64_t> born_ns;
     Atomic<std::uint64_t> due_ns;       // the end of its lifetime; 0: never
     Atomic<std::uint64_t> returned_ns;  // when it became idle
     Atomic<std::uint32_t> uses;         // leases of this filling that came back
     Atomic<std::uint32_t> failures;
 };
-static_assert(sizeof(LifeRecord) == 32);
+static_assert(sizeof(LifeRecord) == 24);
 
 }  // namespace lagoon::inline v1::detail

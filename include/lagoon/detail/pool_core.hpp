@@ -1,7 +1,6 @@
-// pool_core.hpp: a pool without its element type, and the inlined fast path. One piece although
-// long: the fast path is inlined into its callers, and reads what the rest declares.
+// pool_core.hpp: a pool without its element type, and the inlined fast path.
 //
-//   Shape      PoolBody (8 cache lines), three trees of hint bits, the slots
+//   Shape      detail/pool_layout.hpp in the arena, detail/pool_cache.hpp in each thread
 //   Progress   take and give back are two stores while a thread keeps a slot (detail/bias.hpp), or
 //              one compare-and-swap and one store while it finds what it remembers; every other
 //              path is in runtime/pool*.cpp
@@ -12,7 +11,6 @@
 //              each other, by the asymmetric fence
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -21,146 +19,15 @@
 #include <lagoon/detail/atomic.hpp>
 #include <lagoon/detail/bias.hpp>
 #include <lagoon/detail/lane.hpp>
-#include <lagoon/detail/layout.hpp>
-#include <lagoon/detail/life.hpp>
 #include <lagoon/detail/member_of_arena.hpp>
+#include <lagoon/detail/pool_cache.hpp>
+#include <lagoon/detail/pool_layout.hpp>
 #include <lagoon/detail/wait.hpp>
 #include <lagoon/detail/word.hpp>
 #include <lagoon/outcome.hpp>
 #include <lagoon/pool_options.hpp>
 
 namespace lagoon::inline v1::detail {
-
-/// What every slot begins with; the value follows at a distance that its type fixes.
-struct SlotHead {
-    Atomic<std::uint64_t> truth;
-    Atomic<std::uint64_t> meta;
-};
-static_assert(sizeof(SlotHead) == 16);
-
-template <class T>
-constexpr std::size_t value_offset = alignof(T) > sizeof(SlotHead) ? alignof(T) : sizeof(SlotHead);
-
-/// Which hooks some process has registered; a slot waits for one of them only if it exists.
-constexpr std::uint64_t hook_check = 1;
-constexpr std::uint64_t hook_reset = 2;
-constexpr std::uint64_t hook_destroy = 4;
-
-constexpr std::uint32_t hint_levels = 4;  // 64^4 slots, 16.7 million
-constexpr std::uint64_t capacity_limit = std::uint64_t{1} << 24;
-constexpr std::uint32_t demand_leaves = 16;  // 16 * 64 lanes
-/// In the demand summary beside one bit per leaf: somebody wants more than one slot and is not
-/// served by a single wake; every release must look at the pool's state.
-constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
-constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
-
-/// In the arena. The first two lines are written at creation and never again.
-struct PoolBody {
-    std::uint64_t capacity;
-    std::uint64_t stride;  // from slot to slot
-    std::uint64_t value_bytes;
-    std::uint64_t value_at;    // from the slot to its value
-    std::uint64_t slots_at;    // from this body
-    std::uint64_t hints_at;    // from this body: free, empty and dirty tree, one after another
-    std::uint64_t hint_words;  // of one tree
-    std::uint32_t on_death;
-    std::uint32_t quarantine_after;
-    LifePolicy life;
-
-    // Read by every release; written when somebody begins or ends to wait.
-    alignas(cache_line_bytes) Atomic<std::uint64_t> demand;
-    Atomic<std::uint32_t> event;
-    std::uint32_t max_waiters;
-    Atomic<std::uint64_t> closed;      // 1: lends no more
-    Atomic<std::uint64_t> hooks;       // hook_check and so on, or-ed together over all processes
-    Atomic<std::uint64_t> virgin;      // hint: slots from here on have never been filled
-    Atomic<std::uint64_t> last_freed;  // hint: index + 1
-    Atomic<std::uint64_t> bulk;        // who gathers several slots (gatherer_token), or 0
-
-    alignas(cache_line_bytes) std::array<Atomic<std::uint64_t>, demand_leaves> demand_leaf;
-
-    // Statistics of slow paths; fetch-and-add.
-    alignas(cache_line_bytes) Atomic<std::uint64_t> created;
-    Atomic<std::uint64_t> destroyed;
-    Atomic<std::uint64_t> create_failed;
-    Atomic<std::uint64_t> recovered;
-    Atomic<std::uint64_t> quarantines;
-    Atomic<std::uint64_t> hooks_missing;
-    Atomic<std::uint64_t> waits;
-    Atomic<std::uint64_t> timed_out;
-    Atomic<std::uint64_t> late_wakes;
-    Atomic<std::uint64_t> damaged;
-
-    // Of pools with a life policy. Who ends what is idle too long (gatherer_token), or 0; and, a
-    // hint, the slot that the next one begins with.
-    alignas(cache_line_bytes) Atomic<std::uint64_t> duty;
-    Atomic<std::uint64_t> duty_at;
-    Atomic<std::uint64_t> duty_due_ns;  // hint: not before
-    Atomic<std::uint64_t> ended_by_lifetime;
-    Atomic<std::uint64_t> ended_by_uses;
-    Atomic<std::uint64_t> ended_by_idle;
-    Atomic<std::uint64_t> ended_by_failures;
-    Atomic<std::uint64_t> ended_by_check;
-};
-static_assert(sizeof(PoolBody) == 8 * cache_line_bytes);
-
-/// In the root struct.
-struct alignas(cache_line_bytes) PoolObject {
-    Storage body;    // extent: capacity
-    Storage claims;  // extent: lanes; LaneClaims of each
-};
-
-constexpr std::uint32_t remembered_slots = 64;
-
-struct PoolPrivate;
-
-/// What one thread knows of one pool: private, wiped in a forked child. `key` null matches none.
-struct alignas(cache_line_bytes) PoolCache {
-    Atomic<const PoolObject*> key;
-    std::byte* slots;
-    std::uint64_t stride;
-    std::uint64_t claim;       // added to a FREE word it gives the word HELD by my lane
-    std::uint64_t owner_bits;  // my lane, as a HELD word shows it
-    Atomic<std::uint64_t>* demand;
-    Atomic<std::uint64_t>* free_hints;  // leaves
-    Atomic<std::uint64_t>* acquired;    // my lane's `taken`
-    PoolBody* body;
-    std::uint64_t epoch;  // of this process: a fork's child has another
-    PoolCache* next;      // of the same thread
-    std::uint32_t lane;
-    bool shared;  // the lane is the process's: never in `hot`
-    std::uint32_t top;
-    bool light_store;   // a release may be a plain store
-    bool others_light;  // others' releases are plain stores
-    bool settling;      // this thread runs hooks here
-    bool validates;     // of a life policy: what it takes now it will check if it must
-    PoolPrivate* own;   // this process's hooks
-    Keeping keeping;
-    struct Remembered {
-        std::uint64_t word;  // FREE, as I left it
-        std::uint64_t index;
-    };
-    std::array<Remembered, remembered_slots> ring;
-
-    std::uint64_t acquired_before;  // `taken` when this cache was made
-
-    [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {
-        // P9 relaxed load, no pair: changed by its own thread, or when the arena is closed.
-        return key.load(std::memory_order_relaxed);
-    }
-    void set_pool(const PoolObject* pool) noexcept {
-        // P10 relaxed store, no pair: as P9.
-        key.store(pool, std::memory_order_relaxed);
-    }
-    /// Has this thread taken anything here? Then some of it may still be out, or kept.
-    [[nodiscard]] bool ever_took() const noexcept {
-        // P3 relaxed load, no pair: this thread alone writes its stripe.
-        return acquired->load(std::memory_order_relaxed) != acquired_before;
-    }
-    [[nodiscard]] LAGOON_ALWAYS_INLINE SlotHead& slot(std::uint64_t index) const noexcept {
-        return *reinterpret_cast<SlotHead*>(slots + index * stride);
-    }
-};
 
 /// A slot that was taken, in registers. `word` is 0 when there is none, and `index` then is the
 /// Outcome.

@@ -359,12 +359,13 @@ TEST_CASE("pool life: threads and their leases are conserved under every limit a
                           4);
     std::atomic<int> living{0};
     std::atomic<int> most{0};
+    std::atomic<int> checks{0};
     room.hooks(room->items, {.on_create =
                                  [&](Item&) {
                                      const int now = ++living;
                                      if (now > most) most = now;
                                  },
-                             .check = [n = 0](Item&) mutable { return ++n % 5 != 0; },
+                             .check = [&](Item&) { return ++checks % 5 != 0; },
                              .destroy = [&](Item&) { --living; }});
     std::vector<std::thread> threads;
     std::atomic<int> wrong{0};

@@ -21,6 +21,7 @@ public:
         auto& gatherer = support::body_of(desk->pool).bulk;
         support::wait_until([&] { return gatherer.load(std::memory_order_acquire) != 0; });
     }
+    [[nodiscard]] std::uint32_t pid() const { return static_cast<std::uint32_t>(process_.pid()); }
     void die() { REQUIRE(process_.kill() == support::killed_by(SIGKILL)); }
 
 private:
@@ -75,9 +76,15 @@ private:
 };
 
 inline void hold_everything(Stage& stage) { stage.other = std::make_shared<Holder>(stage.name()); }
+inline void holder_is_dead(Stage& stage) { std::static_pointer_cast<Holder>(stage.other)->die(); }
 inline void holder_dies(Stage& stage) {
-    std::static_pointer_cast<Holder>(stage.other)->die();
+    holder_is_dead(stage);
     stage.dead_earlier.emplace(stage.desk, true);
+}
+/// Somebody kills it; or the one who is about to is killed before that, and it dies all the same.
+inline void hold_until_killed(Stage& stage) {
+    hold_everything(stage);
+    stage.dead_earlier.emplace(stage.desk, true, Dead::Of::all_others);
 }
 /// Somebody may borrow what has been repaired.
 inline void holder_dies_beside_others(Stage& stage) {

@@ -72,14 +72,20 @@ inline Model model_of(const Arena<Desk>& desk) {
 /// What the dead have left, as it was before anybody repaired it.
 class Dead {
 public:
+    /// Whose traces: of who has died, or of everybody else, for they are about to.
+    enum class Of { the_dead, all_others };
+
     /// `undisturbed`: nobody else can have begun to repair, or will lend on what is repaired.
-    Dead(const Arena<Desk>& desk, bool undisturbed) : desk_{desk}, undisturbed_{undisturbed} {
+    Dead(const Arena<Desk>& desk, bool undisturbed, Of whom = Of::the_dead)
+        : desk_{desk}, undisturbed_{undisturbed} {
         auto& attachment = desk.attached();
         const auto& header = *attachment.header;
         for (std::uint32_t i = 0; i < header.max_members; ++i) {
             std::uint64_t state = 0;
             const auto life = lagoon::detail::member_life(attachment, i, &state);
-            if (life == lagoon::detail::MemberLife::dead) lanes_.insert(i);
+            const bool doomed = whom == Of::all_others && i != attachment.member &&
+                                life == lagoon::detail::MemberLife::alive;
+            if (doomed || life == lagoon::detail::MemberLife::dead) lanes_.insert(i);
         }
         for (auto i = header.max_members; i < header.max_lanes; ++i) {
             const auto state = attachment.lane_entry(i).state.load(std::memory_order_acquire);

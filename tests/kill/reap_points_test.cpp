@@ -37,6 +37,22 @@ TEST_CASE("kill: at the instructions of a repair", "[kill][process]") {
     });
 }
 
+TEST_CASE("kill: at the instructions of an eviction", "[kill][process]") {
+    std::uint32_t victim = 0;  // the process that is killed is forked once it is known
+    const auto evict = [&](Actor& a) { (void)a.desk.evict(victim); };
+    const auto hold = [&](Stage& stage) {
+        rig::hold_until_killed(stage);
+        victim = std::static_pointer_cast<rig::Holder>(stage.other)->pid();
+    };
+    sweep_all({
+        {.name = "evict of a process that holds something of every kind",
+         .run = evict,
+         .set = hold,
+         .given = rig::one_less,
+         .help = rig::holder_is_dead},
+    });
+}
+
 TEST_CASE("kill: at the instructions of a thread's life and end", "[kill][process]") {
     sweep_all({
         {.name = "a thread takes a lease and the lock, and ends",

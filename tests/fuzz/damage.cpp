@@ -133,6 +133,10 @@ void Damage::collect_live() {
                     live_.push_back({from + 8, 8});
                     live_.push_back({from + body.value_at, 1});
                 }
+                const std::uint64_t records = at + body.life.records_at;
+                for (std::uint64_t word = 0; body.life.records_at != 0 && word < 6; ++word) {
+                    live_.push_back({records + 8 * word, 8});  // of two slots
+                }
                 break;
             }
             case Kind::array:

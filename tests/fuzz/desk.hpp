@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -47,6 +48,17 @@ struct Desk {
     lagoon::Pool<Item> some{"some", {.capacity = 100, .dense = true}};
     lagoon::Pool<Line> lined{"lined", {.capacity = 2}};
     lagoon::Pool<std::uint32_t> slots{"slots", {.capacity = 4200, .dense = true}};
+    /// All that ends a resource, within the time that an input takes.
+    lagoon::Pool<Item> aged{"aged",
+                            {.capacity = 5,
+                             .life = {.max_lifetime = std::chrono::microseconds{200},
+                                      .lifetime_jitter = 0.5,
+                                      .max_uses = 3,
+                                      .idle_timeout = std::chrono::microseconds{50},
+                                      .min_size = 1,
+                                      .validate_after = std::chrono::nanoseconds{0},
+                                      .max_failures = 2}}};
+    lagoon::Pool<int> queued{"queued", {.capacity = 3, .life = {.order = lagoon::LendOrder::fifo}}};
 };
 
 constexpr std::uint64_t bait_word = lagoon::detail::word::one_generation |
@@ -65,6 +77,10 @@ inline lagoon::Arena<Desk> make_desk(const std::string& name) {
     for (int i = 0; i < 70; ++i) desk->some.add({});
     for (std::uint32_t i = 0; i < 200; ++i) desk->slots.add(i);
     desk->lined.add({});
+    for (int i = 0; i < 2; ++i) {
+        desk->aged.add({});
+        desk->queued.add(i);
+    }
     return desk;
 }
 

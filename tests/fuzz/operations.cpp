@@ -120,13 +120,18 @@ void end_lease(std::vector<lagoon::Lease<T>>& leases, Input& input) {
     auto lease = std::move(leases[which]);
     leases.erase(leases.begin() + static_cast<std::ptrdiff_t>(which));
     (void)*lease;
-    switch (input.below(5)) {
+    switch (input.below(7)) {
         case 0: lease.discard(); break;
         case 1: (void)lease.detach(); break;
         case 2:
             lease.mark_clean();
             (void)lease.slot();
             break;
+        case 5:
+            lease.report_failure();
+            lease.mark_broken();
+            break;
+        case 6: lease.report_failure(); break;
         default: lease.give_back();
     }
 }
@@ -174,9 +179,11 @@ void borrow(lagoon::Pool<T>& pool, std::vector<lagoon::Lease<T>>& leases, Input&
 
 template <class T>
 void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& input) {
-    switch (input.below(8)) {
+    switch (input.below(10)) {
         case 0: pool.clear(); break;
         case 1: pool.close(); break;
+        case 8: (void)pool.explain(lagoon::Outcome::timed_out); break;
+        case 9: (void)pool.drain_for(moment); break;
         case 2: {
             const bool good = input.below(2) == 1;
             arena.hooks(pool, {.check = [good](T&, lagoon::Slot) { return good; },
@@ -194,7 +201,7 @@ void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& inpu
 
 template <class Use>
 void with_pool(Desk& desk, Held& held, Input& input, Use&& use) {
-    switch (input.below(8)) {
+    switch (input.below(12)) {
         case 0:
         case 1:
         case 2: use(desk.few, held.few); break;
@@ -202,6 +209,10 @@ void with_pool(Desk& desk, Held& held, Input& input, Use&& use) {
         case 4: use(desk.some, held.some); break;
         case 5: use(desk.lined, held.lined); break;
         case 6: use(desk.slots, held.slots); break;
+        case 8:
+        case 9:
+        case 10: use(desk.aged, held.aged); break;
+        case 11: use(desk.queued, held.queued); break;
         default: use(desk.some, held.some);
     }
 }
@@ -216,7 +227,16 @@ void answer(const lagoon::Arena<Desk>& arena, Held& held, Input& input, int* wai
         case 4:
             if ((*waits)-- > 0) (void)desk.wide.wait_for([](const Wide&) { return false; }, moment);
             break;
-        case 5: (void)arena.reap(); break;
+        case 5:
+            if (input.below(8) == 7) {
+                // A number that the arena has of somebody; whoever does not have the arena in its
+                // memory is not killed, whatever the number says.
+                const auto& attachment = *lagoon::detail::attachment_of(&desk);
+                const auto which = static_cast<std::uint32_t>(input.below(processes));
+                (void)arena.evict_for(moment, attachment.member_entry(which).pid);
+            }
+            (void)arena.reap();
+            break;
         case 6:
         case 7:
             with_pool(desk, held, input, [&](auto& pool, auto&) { manage(arena, pool, input); });

@@ -14,6 +14,8 @@ struct Held {
     std::vector<lagoon::Lease<Item>> some;
     std::vector<lagoon::Lease<Line>> lined;
     std::vector<lagoon::Lease<std::uint32_t>> slots;
+    std::vector<lagoon::Lease<Item>> aged;
+    std::vector<lagoon::Lease<int>> queued;
 };
 
 /// One operation. Waiting ones wait for a moment only; `waits` says how many more may.

@@ -17,6 +17,7 @@
 #include "operations.hpp"
 #include "runtime/attachment.hpp"
 #include "runtime/hints.hpp"
+#include "runtime/pool_life.hpp"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -78,6 +79,9 @@ void collect_pool(Stage& stage, PoolBody& body) {
     const std::uint64_t hints = 3 * body.hint_words * sizeof(std::uint64_t);
     stage.words.push_back({at + body.hints_at, hints});
     stage.words.push_back({at + body.slots_at, body.capacity * body.stride});
+    if (has_life(body)) {
+        stage.words.push_back({at + body.life.records_at, body.capacity * sizeof(LifeRecord)});
+    }
     // Nobody has any business between the hints and the slots.
     FUZZ_POISON(at + body.hints_at + hints, body.slots_at - body.hints_at - hints);
 }

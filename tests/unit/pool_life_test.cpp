@@ -254,7 +254,7 @@ TEST_CASE("pool life: one call looks at 64 slots, the next one at the next") {
     CHECK(room->items.stats().idle == 0);
 }
 
-TEST_CASE("pool life: taking and giving back without a wait makes no system call") {
+TEST_CASE("pool life: taking and giving back without a wait makes no system call", "[process]") {
     if (support::under_asan) {
         // Before the process ends it asks the kernel for the signal stack.
         return support::skip("no system call", "the address sanitizer makes one of its own");

@@ -119,11 +119,21 @@ public:
         if constexpr (std::is_same_v<Word, T>) {
             return value_.compare_exchange_strong(expected, desired, success, failure);
         } else {
-            // Byte by byte, for padding is compared, too: the next attempt has what was found.
+            // Padding is compared, too. Where it cannot be cleared the next attempt, byte by byte,
+            // has what was found; where it can, another one that could not may have left some.
+#if __has_builtin(__builtin_clear_padding)
+            const Word wanted = word_of(expected);
+            Word word = wanted;
+            bool done = false;
+            do {
+                done = value_.compare_exchange_strong(word, word_of(desired), success, failure);
+            } while (!done && word_of(value_of(word)) == wanted);
+#else
             Word word;
             std::memcpy(&word, &expected, sizeof word);
             const bool done =
                 value_.compare_exchange_strong(word, word_of(desired), success, failure);
+#endif
             if (!done) std::memcpy(static_cast<void*>(&expected), &word, sizeof word);
             return done;
         }

@@ -216,6 +216,21 @@ TEST_CASE("model: who sleeps on a dead process's death word is woken") {
     CHECK(unkilled.failure.find("stuck for ever: a") == 0);
 }
 
+TEST_CASE("model: a mutex has one holder, also where two waited for it at one time") {
+    const auto work = [](Number& s) {
+        for (int i = 0; i < 2; ++i) {
+            mutex_lock(0);
+            require(s.sum.exchange(1, relaxed) == 0, "two hold the mutex");
+            ++s.plain;
+            require(s.sum.exchange(0, relaxed) == 1, "two hold the mutex");
+            mutex_unlock(0);
+        }
+    };
+    const Report report = run(small_program<Number>("mutex", {work, work, work}), {});
+    CHECK(report.failure.empty());
+    CHECK(report.exhausted);
+}
+
 TEST_CASE("model: a loop that never ends is reported") {
     const auto program = small_program<Number>("livelock", {[](Number& s) {
                                                    while (s.sum.load(relaxed) == 0) relax();

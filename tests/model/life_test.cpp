@@ -95,6 +95,7 @@ TEST_CASE("model: one who dies with the duty is replaced") {
     scene.thread("b", 1, [](IdleRoot<2>& root) {
         // The first actor is the clock. Who is killed is proved dead when it is buried.
         await([] { return is_buried(0) || (is_finished(1) && !is_killed(0)); });
+        if (!is_killed(0)) join_actor(1);
         detail::repair_the_dead(*detail::attachment_of(&root));
         end_idle(root);
         require(root.pool.stats().idle == 1, "a dead one's duty was not taken over");

@@ -78,6 +78,7 @@ void World::await(const std::function<bool()>& condition) {
     actors_[current_].condition = &condition;
     actors_[current_].status = Status::awaiting;
     point();
+    actors_[current_].status = Status::ready;
 }
 
 void World::forget_locks() {

@@ -104,11 +104,13 @@ void World::yield() {
 }
 
 bool World::is_enabled(int a) {
-    ActorState& actor = actors_[a];
+    const ActorState& actor = actors_[a];
+    if (actor.status != Status::awaiting) return actor.status == Status::ready;
+    // Asked anew each time: what it waits for may be another's again.
     deciding_ = true;
-    if (actor.status == Status::awaiting && (*actor.condition)()) actor.status = Status::ready;
+    const bool holds = (*actor.condition)();
     deciding_ = false;
-    return actor.status == Status::ready;
+    return holds;
 }
 
 bool World::may_kill(int process) const {

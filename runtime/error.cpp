@@ -128,6 +128,18 @@ const char* to_string(Outcome outcome) noexcept {
     return "unknown";
 }
 
+const char* to_string(Phase phase) noexcept {
+    switch (phase) {
+        case Phase::none: return "none";
+        case Phase::waiting: return "waiting";
+        case Phase::creating: return "creating";
+        case Phase::retrying: return "retrying";
+        case Phase::checking: return "checking";
+    }
+    return "unknown";
+}
+
 std::ostream& operator<<(std::ostream& out, Outcome outcome) { return out << to_string(outcome); }
+std::ostream& operator<<(std::ostream& out, Phase phase) { return out << to_string(phase); }
 
 }  // namespace lagoon::inline v1

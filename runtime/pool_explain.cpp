@@ -84,6 +84,14 @@ std::string pool_explain(const PoolObject& pool, Outcome outcome) {
     add(", ", stats.quarantined, "quarantined");
     add(", ", stats.empty, "empty");
     add("; ", stats.waiting, "waiting");
+    if (const CreationPolicy& policy = body_of(pool).creation; policy.at_once != 0) {
+        add("; at most ", policy.at_once, "created at one time");
+    }
+    if (stats.retry_in.count() != 0) {
+        const auto ms = std::chrono::ceil<std::chrono::milliseconds>(stats.retry_in).count();
+        add("; creating failed ", read(body_of(pool).making.failures), "times in a row");
+        add(" and is tried again in ", static_cast<std::uint64_t>(ms), "ms");
+    }
     return text + holders_of(pool);
 }
 

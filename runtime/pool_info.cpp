@@ -7,6 +7,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_creation.hpp"
 #include "pool_life.hpp"
 #include "process_state.hpp"
 
@@ -106,6 +107,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
                                                 std::to_string(capacity_limit)};
     }
     require_life(name, options);
+    require_creation(name, options);
     if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
         throw Error{Errc::too_large, std::string{"pool '"} + name +
                                          "': " + std::to_string(options.capacity.value) +
@@ -134,6 +136,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     body.quarantine_after = options.quarantine_after;
     body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
     write_life(body, options.life, plan.records_at);
+    write_creation(body, options.creation);
     return pool->body;
 }
 
@@ -175,7 +178,8 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
         body.stride > (entry.storage_bytes - body.slots_at) / body.capacity) {
         return "the place of its slots";
     }
-    return life_flaw(body, entry.storage_bytes);
+    const char* flaw = creation_flaw(body);
+    return flaw != nullptr ? flaw : life_flaw(body, entry.storage_bytes);
 }
 
 namespace {
@@ -362,6 +366,7 @@ PoolStats pool_stats(const PoolObject& pool) {
     for (std::uint64_t lane = 0; lane < pool.claims.extent; ++lane) {
         stats.acquired += leases_of(claims_of(pool, lane));
     }
+    stats.retry_in = until_next_try(body);
     stats.created = read(body.created);
     stats.destroyed = read(body.destroyed);
     stats.create_failed = read(body.create_failed);

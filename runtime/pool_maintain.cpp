@@ -17,6 +17,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_creation.hpp"
 #include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
@@ -119,6 +120,7 @@ void end_build(PoolObject& pool, const PoolCache& cache, const ErasedHooks& hook
                Taken building) noexcept {
     PoolBody& body = body_of(pool);
     count(body.create_failed);
+    note_failed(body);
     std::uint64_t word = building.word;
     if (hooks.destroy) {
         const std::uint64_t closing = word::next(word, SlotState::closing, cache.lane);
@@ -159,6 +161,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
         throw_changed(pool, building.index);
     }
     count(body.created);
+    note_made(pool);
     if (lend) {
         count_acquired(cache);
     } else {
@@ -169,6 +172,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
 
 void pool_fail_build(PoolObject& pool, Taken building) noexcept {
     count(body_of(pool).create_failed);
+    note_failed(body_of(pool));
     make_empty(pool, building.index, building.word);
 }
 

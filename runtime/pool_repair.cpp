@@ -20,6 +20,7 @@
 // that names the living, which no repair touches, or one of before, from which no swap succeeds;
 // and bits are only set here, never cleared.
 #include "pool_body.hpp"
+#include "pool_creation.hpp"
 #include "reap.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -69,6 +70,7 @@ void repair_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, cons
         to = word::next(word, SlotState::quarantined) | word::recovered_bit;
     }
     if (!move_truth(body, index, word, to)) return;
+    if (state == SlotState::building) note_failed(body);
     if (state == SlotState::held) {
         ++done.leases;
         count(body.recovered);

@@ -16,6 +16,7 @@
 
 #include "os.hpp"
 #include "pool_body.hpp"
+#include "pool_creation.hpp"
 #include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
@@ -215,7 +216,7 @@ public:
         Taken taken = try_once(tries ? Effort::tried : Effort::hints);
         if (is_final(taken)) return taken;
         if (patience_.deadline <= std::chrono::steady_clock::now()) return give_up(taken);
-        if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled);
+        if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled, phase());
         // With one CPU for both sides spinning is in the way, so it is short.
         for (int i = 0; i < spins; ++i) {
             cpu_relax();
@@ -229,13 +230,20 @@ public:
 
 private:
     static bool is_final(Taken taken) noexcept {
-        return taken.word != 0 || static_cast<Outcome>(taken.index) == Outcome::closed;
+        return taken.word != 0 || outcome_of(taken) == Outcome::closed;
     }
 
     Taken give_up(Taken last) noexcept {
-        if (patience_.deadline == Deadline::min()) return last;
+        if (patience_.deadline == Deadline::min()) {
+            return turn_ == Turn::mine ? last : not_taken(outcome_of(last), phase());
+        }
         count(body_.timed_out);
-        return not_taken(Outcome::timed_out);
+        return not_taken(Outcome::timed_out, phase());
+    }
+    [[nodiscard]] Phase phase() const noexcept {
+        if (turn_ == Turn::busy) return Phase::creating;
+        if (turn_ == Turn::later) return Phase::retrying;
+        return failed_check_ ? Phase::checking : Phase::waiting;
     }
 
     /// What is idle, once it has passed the check that it may want.
@@ -247,6 +255,7 @@ private:
             if (good.word != 0) return good;
             // That resource is ended. Each round ends one, and none begins past the deadline.
             ran_hooks_ = true;
+            failed_check_ = true;
             if (patience_.stop.stop_requested() ||
                 patience_.deadline <= std::chrono::steady_clock::now()) {
                 return good;
@@ -260,23 +269,45 @@ private:
         return settled;
     }
 
+    /// A place for a new resource, whose turn it is; or what has become idle meanwhile.
+    Taken take_place(Effort effort) {
+        turn_ = ask_turn(body_);
+        if (turn_ != Turn::mine) return not_taken(Outcome::would_block);
+        const Taken place = take_empty(body_, cache_.lane, effort);
+        if (place.word == 0) return place;
+        // Nothing has to be made if something came back while we looked.
+        const Taken idle = take_good(effort == Effort::tried ? effort : Effort::hints);
+        if (idle.word == 0) turn_ = take_turn(body_, place);
+        if (idle.word == 0 && turn_ == Turn::mine) return place;
+        make_empty(pool_, place.index, place.word);
+        return idle;
+    }
+
     Taken try_once(Effort effort) {
         ran_hooks_ = false;
+        failed_check_ = false;
+        turn_ = Turn::mine;
         Taken taken = take_good(effort);
         if (is_final(taken)) return taken;
         // What is over is ended before another one is made.
         if (has_life(body_) && effort != Effort::tried) (void)settle(effort);
         if (want_ == Want::idle_or_building) {
-            const Taken place = take_empty(body_, cache_.lane, effort);
+            const Taken place = take_place(effort);
             if (is_final(place)) return place;
         }
         if (settle(effort) == Settled::nothing && !ran_hooks_) return taken;
         taken = take_good(effort);
         if (!is_final(taken) && want_ == Want::idle_or_building) {
-            const Taken place = take_empty(body_, cache_.lane, effort);
+            const Taken place = take_place(effort);
             if (is_final(place)) return place;
         }
         return taken;
+    }
+
+    /// When there is something to look at that nobody wakes for.
+    [[nodiscard]] Deadline look_at() const noexcept {
+        if (turn_ != Turn::later) return for_ever;
+        return Deadline{std::chrono::nanoseconds{next_try_ns(body_)}};
     }
 
     Taken wait() {
@@ -297,16 +328,16 @@ private:
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
             if (sleeper.stop_requested()) {
-                taken = not_taken(Outcome::cancelled);
+                taken = not_taken(Outcome::cancelled, phase());
                 break;
             }
             if (sleeper.expired()) {
                 count(body_.timed_out);
-                taken = not_taken(Outcome::timed_out);
+                taken = not_taken(Outcome::timed_out, phase());
                 break;
             }
             // A hook may have waited here itself, and taken our mark away.
-            if (!ran_hooks_) woken = sleeper.sleep(seen);
+            if (!ran_hooks_) woken = sleeper.sleep(seen, look_at());
             if (lane_.shared) withdraw_wait(pool_, lane_);
         }
         withdraw_wait(pool_, lane_);
@@ -325,7 +356,10 @@ private:
     const LaneView& lane_;
     Want want_;
     const Patience& patience_;
-    bool ran_hooks_ = false;  // in the last look
+    // Of the last look.
+    bool ran_hooks_ = false;
+    bool failed_check_ = false;
+    Turn turn_ = Turn::mine;
 };
 
 }  // namespace
@@ -337,7 +371,7 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     settle_parked(*cache);
     if (has_life(body_of(pool)) && patience.deadline != Deadline::min()) tend(pool);
     const Taken taken = Waiter{pool, *cache, want, patience}.run();
-    if (taken.word == 0 && static_cast<Outcome>(taken.index) == Outcome::closed &&
+    if (taken.word == 0 && outcome_of(taken) == Outcome::closed &&
         patience.deadline != Deadline::min()) {
         // Whoever closed it may have died before it ended what was idle.
         Reaped done;

@@ -70,7 +70,7 @@ bool Sleeper::arena_closed() const noexcept {
     return attachment_->header->state.load(std::memory_order_acquire) != 0;
 }
 
-Woken Sleeper::sleep(std::uint32_t seen) {
+Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     Attachment& attachment = *attachment_;
     std::array<os::Watched, most_words> words;
     std::size_t count = 0;
@@ -100,8 +100,8 @@ Woken Sleeper::sleep(std::uint32_t seen) {
     const auto cap = now + (dying ? std::chrono::nanoseconds{pause}
                                   : std::chrono::nanoseconds{jittered(cap_ns_, this)});
     std::size_t which = 0;
-    const os::Slept slept =
-        os::futex_wait_any({words.data(), count}, std::min(patience_.deadline, cap), &which);
+    const os::Slept slept = os::futex_wait_any(
+        {words.data(), count}, std::min({patience_.deadline, Deadline{cap}, look_at}), &which);
     switch (slept) {
         case os::Slept::woken:
         case os::Slept::changed:
@@ -113,6 +113,7 @@ Woken Sleeper::sleep(std::uint32_t seen) {
         case os::Slept::timed_out: break;
     }
     if (expired()) return Woken::deadline;
+    if (look_at != for_ever && std::chrono::steady_clock::now() >= look_at) return Woken::event;
     if (dying && ++polls_ % polls_before_doubt != 0) return Woken::event;
     // The cap guards against lost hints: also against deaths that no keeper could announce.
     const bool repaired = repair_the_dead(attachment).processes > 0;

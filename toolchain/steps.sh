@@ -87,7 +87,7 @@ tell_sums() {
             if (changed + pairs > 0) {
                 printf "   kill points: %d changed, %d other, %d in pairs\n", changed, other, pairs
             }
-            if (executions > 0) printf "   interleavings: %d, of %d steps\n", executions, steps
+            if (executions > 0) printf "   interleavings: %.0f, of %.0f steps\n", executions, steps
         }' "build/$1/tests.xml"
 }
 

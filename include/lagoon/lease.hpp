@@ -48,7 +48,12 @@ public:
     /// ok while it holds a resource, else why it does not.
     [[nodiscard]] Outcome status() const noexcept {
         if (pool_ != nullptr) return Outcome::ok;
-        return taken_.word == 0 ? static_cast<Outcome>(taken_.index) : Outcome::given_back;
+        return taken_.word == 0 ? detail::outcome_of(taken_) : Outcome::given_back;
+    }
+
+    /// What a wait that ended without a resource was waiting for last; none while it holds one.
+    [[nodiscard]] Phase phase() const noexcept {
+        return pool_ == nullptr && taken_.word == 0 ? detail::phase_of(taken_) : Phase::none;
     }
 
     T& operator*() const noexcept { return *get(); }

@@ -18,6 +18,17 @@ enum class Outcome : std::uint32_t {
     given_back,        ///< this lease was returned, moved from, discarded or never held
 };
 
+/// What an acquisition that has ended without a resource was waiting for last.
+enum class Phase : std::uint32_t {
+    none,      ///< nothing: it did not wait, or was sent away
+    waiting,   ///< a resource that comes back, or a place for a new one
+    creating,  ///< its turn to make one: PoolCreation::at_once are being made
+    retrying,  ///< the time to try again, for making one has failed
+    checking,  ///< one that passes its check: those it met have not
+};
+const char* to_string(Phase phase) noexcept;
+std::ostream& operator<<(std::ostream& out, Phase phase);
+
 /// "timed_out" and so on.
 const char* to_string(Outcome outcome) noexcept;
 std::ostream& operator<<(std::ostream& out, Outcome outcome);

@@ -14,6 +14,7 @@
 
 #include <lagoon/count.hpp>
 #include <lagoon/detail/word.hpp>
+#include <lagoon/pool_creation.hpp>
 #include <lagoon/pool_life.hpp>
 
 namespace lagoon::inline v1 {
@@ -34,6 +35,7 @@ struct PoolOptions {
     bool dense = false;                  ///< 16 bytes per slot beside the value
     std::uint32_t quarantine_after = 3;  ///< processes dead over one filling; 0: never
     PoolLife life = {};                  ///< when resources are ended, and looked at
+    PoolCreation creation = {};          ///< how many are made at one time, and when again
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.
@@ -112,7 +114,8 @@ struct PoolStats {
     std::uint64_t dirty = 0;
     std::uint64_t maintained = 0;  ///< checking or closing
     std::uint64_t quarantined = 0;
-    std::uint64_t waiting = 0;  ///< lanes that announced a wait
+    std::uint64_t waiting = 0;             ///< lanes that announced a wait
+    std::chrono::nanoseconds retry_in{0};  ///< until a creation is tried again, after failures
 
     std::uint64_t acquired = 0;
     std::uint64_t created = 0;    ///< fillings that were completed

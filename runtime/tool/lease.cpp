@@ -67,9 +67,9 @@ detail::Deadline deadline_of(const LeaseRequest& request) {
 int explain_refusal(const LeaseRequest& request, const PoolObject& pool, Taken none) {
     const PoolStats stats = detail::pool_stats(pool);
     std::string text = "no lease of pool '" + request.pool + "' of arena '" + request.arena +
-                       "': " + to_string(static_cast<Outcome>(none.index)) + " (" +
-                       std::to_string(stats.idle) + " idle, " + std::to_string(stats.leased) +
-                       " leased, " + std::to_string(stats.empty) + " empty";
+                       "': " + to_string(outcome_of(none)) + " (" + std::to_string(stats.idle) +
+                       " idle, " + std::to_string(stats.leased) + " leased, " +
+                       std::to_string(stats.empty) + " empty";
     if (stats.dirty != 0) {
         text += ", " + std::to_string(stats.dirty) + " dirty, which want a hook of their program";
     }

@@ -106,6 +106,8 @@ void Damage::collect_fields() {
         words(entry.storage_offset, entry.storage_offset + offsetof(PoolBody, on_death));
         const std::uint64_t life = entry.storage_offset + offsetof(PoolBody, life);
         words(life, life + sizeof(lagoon::detail::LifePolicy));
+        const std::uint64_t creation = entry.storage_offset + offsetof(PoolBody, creation);
+        words(creation, creation + sizeof(lagoon::detail::CreationPolicy));
     }
 }
 

@@ -48,8 +48,12 @@ struct Desk {
     lagoon::Array<Wide> table{"table", 2};
     lagoon::Lock lock{"lock"};
     lagoon::Lock strict{"strict", {.strict_owner = true}};
-    // However often its borrowers die, a resource is lent on.
-    lagoon::Pool<Resource> pool{"pool", {.capacity = 4, .quarantine_after = 0}};
+    // However often its borrowers die, a resource is lent on; and made again at once.
+    lagoon::Pool<Resource> pool{
+        "pool",
+        {.capacity = 4,
+         .quarantine_after = 0,
+         .creation = {.at_once = 2, .retry_after = std::chrono::nanoseconds{1}}}};
     /// More than one leaf of hints.
     lagoon::Pool<std::uint64_t> many{"many",
                                      {.capacity = 70, .dense = true, .quarantine_after = 0}};

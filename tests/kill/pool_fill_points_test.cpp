@@ -3,6 +3,8 @@
 #include <lagoon/lagoon.hpp>
 
 #include <catch2/catch.hpp>
+#include <runtime/pool_body.hpp>
+#include <runtime/pool_creation.hpp>
 #include <runtime/reap.hpp>
 
 #include "kill/stage.hpp"
@@ -27,6 +29,32 @@ void take_all_there_can_be(Stage& stage) {
     for (std::uint64_t id = 3; stage.desk->pool.add(Resource{id}); ++id) {
     }
     stage.take_all();
+}
+/// Whoever wants to make one waits for the test, which has both turns and seems to be at work.
+void take_all_turns(Stage& stage) {
+    stage.take_all();
+    auto& pool = support::object_of(stage.desk->pool);
+    auto& body = support::body_of(stage.desk->pool);
+    std::vector<lagoon::detail::Taken> places;
+    for (int i = 0; i < 2; ++i) {
+        places.push_back(lagoon::detail::take_empty(body, lagoon::detail::cache_of(pool).lane,
+                                                    lagoon::detail::Effort::slots));
+        REQUIRE(lagoon::detail::take_turn(body, places.back()) == lagoon::detail::Turn::mine);
+    }
+    stage.later = [&pool, places] {
+        for (const auto& place : places) {
+            lagoon::detail::make_empty(pool, place.index, place.word);
+        }
+    };
+}
+/// Making one has failed, and it is time to try again.
+void let_one_try_again(Stage& stage) {
+    stage.take_all();
+    auto& making = support::body_of(stage.desk->pool).making;
+    // Y7 relaxed store, no pair: nobody else is there yet.
+    making.failures.store(1, std::memory_order_relaxed);
+    // Y7 relaxed store, no pair: as above.
+    making.retry_ns.store(1, std::memory_order_relaxed);
 }
 void with_nine(Model& model) { model.pool.insert(9); }
 void closed(Model& model) {
@@ -91,6 +119,15 @@ TEST_CASE("kill: at the instructions of acquire_or_create", "[kill][process]") {
                  }
              },
          .set = take_all},
+        {.name = "acquire_or_create, which tries again",
+         .run = make_nine,
+         .set = let_one_try_again,
+         .effect = with_nine},
+        {.name = "acquire_or_create, waiting for its turn",
+         .run = make_nine,
+         .set = take_all_turns,
+         .blocked = [](Stage& s) { s.let_go(); },
+         .effect = with_nine},
         {.name = "acquire_or_create, waiting for a return",
          .run = make_nine,
          .set = take_all_there_can_be,

@@ -30,12 +30,18 @@
 namespace lagoon::inline v1::detail {
 
 /// A slot that was taken, in registers. `word` is 0 when there is none, and `index` then is the
-/// Outcome.
+/// Outcome and, above its 32 bits, the Phase.
 struct Taken {
     std::uint64_t word;
     std::uint64_t index;
 };
-constexpr Taken not_taken(Outcome why) noexcept { return {0, static_cast<std::uint64_t>(why)}; }
+constexpr Taken not_taken(Outcome why, Phase phase = Phase::none) noexcept {
+    return {0, static_cast<std::uint64_t>(why) | static_cast<std::uint64_t>(phase) << 32};
+}
+constexpr Outcome outcome_of(Taken none) noexcept {
+    return static_cast<Outcome>(static_cast<std::uint32_t>(none.index));
+}
+constexpr Phase phase_of(Taken none) noexcept { return static_cast<Phase>(none.index >> 32); }
 
 /// What may satisfy an acquisition. In `building` a taken word is BUILDING, for the caller to fill.
 enum class Want : std::uint32_t { idle, idle_or_building };

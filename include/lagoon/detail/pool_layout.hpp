@@ -1,6 +1,6 @@
 // pool_layout.hpp: what lies in the arena of a pool.
 //
-//   Shape      PoolObject in the root struct; in the storage PoolBody (8 cache lines), three trees
+//   Shape      PoolObject in the root struct; in the storage PoolBody (11 cache lines), three trees
 //   of
 //              hint bits, the slots, and the records of their lives where there are any
 //   Death      runtime/DESIGN.md, "The pool, window by window"
@@ -12,6 +12,7 @@
 
 #include <lagoon/detail/atomic.hpp>
 #include <lagoon/detail/config.hpp>
+#include <lagoon/detail/creation.hpp>
 #include <lagoon/detail/layout.hpp>
 #include <lagoon/detail/life.hpp>
 
@@ -40,7 +41,7 @@ constexpr std::uint32_t demand_leaves = 16;  // 16 * 64 lanes
 constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
 constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
 
-/// In the arena. The first two lines are written at creation and never again.
+/// In the arena. The first three lines are written at creation and never again.
 struct PoolBody {
     std::uint64_t capacity;
     std::uint64_t stride;  // from slot to slot
@@ -52,6 +53,7 @@ struct PoolBody {
     std::uint32_t on_death;
     std::uint32_t quarantine_after;
     LifePolicy life;
+    CreationPolicy creation;
 
     // Read by every release; written when somebody begins or ends to wait.
     alignas(cache_line_bytes) Atomic<std::uint64_t> demand;
@@ -87,8 +89,10 @@ struct PoolBody {
     Atomic<std::uint64_t> ended_by_idle;
     Atomic<std::uint64_t> ended_by_failures;
     Atomic<std::uint64_t> ended_by_check;
+
+    CreationWords making;
 };
-static_assert(sizeof(PoolBody) == 8 * cache_line_bytes);
+static_assert(sizeof(PoolBody) == 11 * cache_line_bytes);
 
 /// In the root struct.
 struct alignas(cache_line_bytes) PoolObject {

@@ -55,8 +55,9 @@ public:
     Sleeper(const Sleeper&) = delete;
     Sleeper& operator=(const Sleeper&) = delete;
 
-    /// Sleeps while the event word is `seen`, at the most until the deadline or the cap.
-    Woken sleep(std::uint32_t seen);
+    /// Sleeps while the event word is `seen`, at the most until the deadline or the cap; or until
+    /// `look_at`, when there is something to look at that nobody wakes for.
+    Woken sleep(std::uint32_t seen, Deadline look_at = for_ever);
 
     [[nodiscard]] bool stop_requested() const noexcept { return patience_.stop.stop_requested(); }
     [[nodiscard]] bool expired() const noexcept;

@@ -1,0 +1,36 @@
+// pool_creation.hpp: who may call a factory now.
+#pragma once
+
+#include <chrono>
+
+#include <lagoon/detail/pool_core.hpp>
+
+namespace lagoon::inline v1::detail {
+
+void require_creation(const char* pool, const PoolOptions& options);
+void write_creation(PoolBody& body, const PoolCreation& creation) noexcept;
+/// As life_flaw.
+const char* creation_flaw(const PoolBody& body) noexcept;
+
+enum class Turn : std::uint32_t {
+    mine,  ///< or there is no limit
+    busy,  ///< as many as may are at work; who ends wakes whoever waits for a place
+    later  ///< one has failed; nobody wakes anybody when its time comes
+};
+/// Is it worth while to claim a place? Asked before, so that a place is not taken only to be given
+/// back.
+[[nodiscard]] Turn ask_turn(PoolBody& body) noexcept;
+/// By who has claimed a place and not begun to fill it.
+[[nodiscard]] Turn take_turn(PoolBody& body, Taken building) noexcept;
+/// When one may be tried again, in nanoseconds of the clock; 0: it has been, or nothing failed.
+[[nodiscard]] std::uint64_t next_try_ns(const PoolBody& body) noexcept;
+
+/// How long that is from now.
+[[nodiscard]] std::chrono::nanoseconds until_next_try(const PoolBody& body) noexcept;
+
+/// A slot that was BUILDING is filled, or empty again: who waits for its turn may have it.
+void end_turn(PoolObject& pool) noexcept;
+void note_made(PoolObject& pool) noexcept;
+void note_failed(PoolBody& body) noexcept;
+
+}  // namespace lagoon::inline v1::detail

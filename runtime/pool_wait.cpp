@@ -269,18 +269,16 @@ private:
         return settled;
     }
 
-    /// A place for a new resource, whose turn it is; or what has become idle meanwhile.
+    /// A place for a new resource, if it is our turn to make one.
     Taken take_place(Effort effort) {
         turn_ = ask_turn(body_);
         if (turn_ != Turn::mine) return not_taken(Outcome::would_block);
         const Taken place = take_empty(body_, cache_.lane, effort);
         if (place.word == 0) return place;
-        // Nothing has to be made if something came back while we looked.
-        const Taken idle = take_good(effort == Effort::tried ? effort : Effort::hints);
-        if (idle.word == 0) turn_ = take_turn(body_, place);
-        if (idle.word == 0 && turn_ == Turn::mine) return place;
+        turn_ = take_turn(body_, place);
+        if (turn_ == Turn::mine) return place;
         make_empty(pool_, place.index, place.word);
-        return idle;
+        return not_taken(Outcome::would_block);
     }
 
     Taken try_once(Effort effort) {
@@ -289,8 +287,12 @@ private:
         turn_ = Turn::mine;
         Taken taken = take_good(effort);
         if (is_final(taken)) return taken;
-        // What is over is ended before another one is made.
-        if (has_life(body_) && effort != Effort::tried) (void)settle(effort);
+        // What is over is ended before another one is made; and none is made if something came back
+        // while a hook ran.
+        if (has_life(body_) && effort != Effort::tried && settle(effort) == Settled::ran_hooks) {
+            taken = take_good(effort);
+            if (is_final(taken)) return taken;
+        }
         if (want_ == Want::idle_or_building) {
             const Taken place = take_place(effort);
             if (is_final(place)) return place;

@@ -58,7 +58,12 @@ struct Desk {
                                       .min_size = 1,
                                       .validate_after = std::chrono::nanoseconds{0},
                                       .max_failures = 2}}};
-    lagoon::Pool<int> queued{"queued", {.capacity = 3, .life = {.order = lagoon::LendOrder::fifo}}};
+    lagoon::Pool<int> queued{"queued",
+                             {.capacity = 3,
+                              .life = {.order = lagoon::LendOrder::fifo},
+                              .creation = {.at_once = 1,
+                                           .retry_after = std::chrono::microseconds{10},
+                                           .retry_at_most = std::chrono::microseconds{50}}}};
 };
 
 constexpr std::uint64_t bait_word = lagoon::detail::word::one_generation |

@@ -30,6 +30,7 @@ Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
         if (has_life(body) && !may_lend(cache, index, word)) break;
         const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
         if (move_truth(body, index, word, mine)) {
+            if (has_life(body)) note_lent(body, index, mine);
             count_acquired(cache);
             return {mine, index};
         }

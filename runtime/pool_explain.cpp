@@ -1,4 +1,5 @@
 // pool_explain.cpp: an outcome of a pool in words, with the counts that explain it.
+#include <algorithm>
 #include <map>
 
 #include <lagoon/outcome.hpp>
@@ -6,6 +7,7 @@
 #include "attachment.hpp"
 #include "os.hpp"
 #include "pool_body.hpp"
+#include "pool_life.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -68,7 +70,42 @@ std::string holders_of(const PoolObject& pool) {
     return text_of(holders);
 }
 
+/// Whose leases are out for too long.
+std::string overdue_text(const PoolObject& pool) {
+    const std::vector<OverdueLease> leases = pool_overdue(pool);
+    if (leases.empty()) return {};
+    const std::chrono::nanoseconds limit{body_of(pool).life.lease_limit_ns};
+    std::string text = "; past the lease_limit of " +
+                       std::to_string(std::chrono::ceil<std::chrono::milliseconds>(limit).count()) +
+                       " ms: ";
+    for (std::size_t i = 0; i < std::min(leases.size(), holders_told); ++i) {
+        text += std::string{i == 0 ? "" : ", "} + "process " + std::to_string(leases[i].owner_pid) +
+                " for " + std::to_string(leases[i].held_for.count()) + " ms";
+    }
+    if (leases.size() <= holders_told) return text;
+    return text + " and " + std::to_string(leases.size() - holders_told) + " more";
+}
+
 }  // namespace
+
+std::vector<OverdueLease> pool_overdue(const PoolObject& pool) {
+    std::vector<OverdueLease> leases;
+    const Attachment* attachment = attachment_of(&pool);
+    PoolBody& body = body_of(pool);
+    if (attachment == nullptr || !has_life(body)) return leases;
+    for (std::uint64_t index = 0; index < body.capacity; ++index) {
+        const std::uint64_t word = truth_of(body, index);
+        if (word::state(word) != SlotState::held) continue;
+        const auto held_for = overdue_for(body, index, word);
+        if (held_for.count() == 0) continue;
+        const MemberEntry* member = member_behind(*attachment, word::owner(word));
+        leases.push_back({.index = index,
+                          .fill = pool_fill(pool, index),
+                          .owner_pid = member != nullptr ? member->pid : 0,
+                          .held_for = held_for});
+    }
+    return leases;
+}
 
 std::string pool_explain(const PoolObject& pool, Outcome outcome) {
     const PoolStats stats = pool_stats(pool);
@@ -92,7 +129,7 @@ std::string pool_explain(const PoolObject& pool, Outcome outcome) {
         add("; creating failed ", read(body_of(pool).making.failures), "times in a row");
         add(" and is tried again in ", static_cast<std::uint64_t>(ms), "ms");
     }
-    return text + holders_of(pool);
+    return text + holders_of(pool) + overdue_text(pool);
 }
 
 }  // namespace lagoon::inline v1::detail

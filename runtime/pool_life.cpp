@@ -47,6 +47,15 @@ std::uint64_t clock_ns() noexcept {
         std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
+// A lease in one word: 40 bits of 2^20 ns, and 24 of the generation of its slot's word.
+constexpr unsigned tick_shift = 20;
+constexpr unsigned lent_shift = 24;
+constexpr std::uint64_t lent_mask = (std::uint64_t{1} << lent_shift) - 1;
+
+std::uint64_t lent_at(std::uint64_t now, std::uint64_t held) noexcept {
+    return now >> tick_shift << lent_shift | (word::generation(held) & lent_mask);
+}
+
 bool is_due(const LifeRecord& record, std::uint64_t now) noexcept {
     const std::uint64_t due = noted(record.due_ns);
     return due != 0 && now >= due;
@@ -202,8 +211,25 @@ void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     const std::uint64_t now = clock_ns();
     note(record.due_ns, due_of(pool, index, now));
     note(record.returned_ns, now);
+    note(record.since, std::uint64_t{0});
     note(record.uses, std::uint32_t{0});
     note(record.failures, std::uint32_t{0});
+}
+
+void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
+    if (body.life.lease_limit_ns == 0) return;
+    note(record_of(body, index).since, lent_at(clock_ns(), held));
+}
+
+std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
+                                      std::uint64_t held) noexcept {
+    const std::uint64_t limit = has_life(body) ? body.life.lease_limit_ns : 0;
+    const std::uint64_t since = limit != 0 ? noted(record_of(body, index).since) : 0;
+    if (since == 0 || (since & lent_mask) != (word::generation(held) & lent_mask)) return {};
+    const std::uint64_t now = clock_ns();
+    const std::uint64_t then = since >> lent_shift << tick_shift;
+    if (now <= then || now - then <= limit) return {};
+    return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::nanoseconds{now - then});
 }
 
 void note_idle(PoolBody& body, std::uint64_t index) noexcept {
@@ -238,6 +264,7 @@ Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept {
         if (oldest.word == 0) return oldest;
         const std::uint64_t mine = word::next(oldest.word, SlotState::held, cache.lane);
         if (!move_truth(body, oldest.index, oldest.word, mine)) continue;
+        note_lent(body, oldest.index, mine);
         count_acquired(cache);
         return {mine, oldest.index};
     }
@@ -263,7 +290,10 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         count(body.damaged);
         return not_taken(Outcome::would_block);
     }
-    if (good) return {next, index};
+    if (good) {
+        note_lent(body, index, next);
+        return {next, index};
+    }
     // At rest first, so that a death between here and destroy is one that destroy knows of.
     count(body.ended_by_check);
     if (!empty_slot(pool, index, next)) {

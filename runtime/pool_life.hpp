@@ -1,6 +1,8 @@
 // pool_life.hpp: the life of a resource, for the other files of the pool.
 #pragma once
 
+#include <chrono>
+
 #include <lagoon/pool_options.hpp>
 
 #include "pool_body.hpp"
@@ -27,6 +29,12 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
 /// The slot is CHECKING and ours, and is about to be idle.
 void note_idle(PoolBody& body, std::uint64_t index) noexcept;
+/// The slot has just become HELD by us, as the word says.
+void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept;
+/// For how long the lease of this HELD word has been out, where that is longer than the limit; else
+/// 0. It is known once its taker has noted it, a moment behind the word.
+std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
+                                      std::uint64_t held) noexcept;
 /// May this FREE slot be taken? One whose lifetime is over is ended; a check that it wants is left
 /// to who may run hooks.
 bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free) noexcept;

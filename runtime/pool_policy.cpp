@@ -27,10 +27,11 @@ std::uint64_t nanoseconds_of(std::chrono::nanoseconds duration) noexcept {
 
 void require_life(const char* pool, const PoolOptions& options) {
     const PoolLife& life = options.life;
-    const std::array<std::pair<const char*, std::chrono::nanoseconds>, 3> durations{
+    const std::array<std::pair<const char*, std::chrono::nanoseconds>, 4> durations{
         {{"max_lifetime", life.max_lifetime},
          {"idle_timeout", life.idle_timeout},
-         {"validate_after", life.validate_after.value_or(std::chrono::nanoseconds{0})}}};
+         {"validate_after", life.validate_after.value_or(std::chrono::nanoseconds{0})},
+         {"lease_limit", life.lease_limit}}};
     for (const auto& [name, duration] : durations) {
         if (duration.count() >= 0) continue;
         refuse(pool, std::string{name} + " of " + std::to_string(duration.count()) +
@@ -54,7 +55,7 @@ void require_life(const char* pool, const PoolOptions& options) {
 bool wants_life(const PoolLife& life) noexcept {
     return life.max_lifetime.count() != 0 || life.max_uses != 0 || life.idle_timeout.count() != 0 ||
            life.validate_after.has_value() || life.max_failures != 0 ||
-           life.order != LendOrder::lifo;
+           life.order != LendOrder::lifo || life.lease_limit.count() != 0;
 }
 
 void write_life(PoolBody& body, const PoolLife& life, std::uint64_t records_at) noexcept {
@@ -63,7 +64,8 @@ void write_life(PoolBody& body, const PoolLife& life, std::uint64_t records_at) 
     into.records_at = records_at;
     into.max_lifetime_ns = nanoseconds_of(life.max_lifetime);
     into.idle_timeout_ns = nanoseconds_of(life.idle_timeout);
-    into.min_size = life.min_size;
+    into.lease_limit_ns = nanoseconds_of(life.lease_limit);
+    into.min_size = static_cast<std::uint32_t>(life.min_size);
     into.validates = life.validate_after ? 1 : 0;
     into.validate_after_ns = nanoseconds_of(life.validate_after.value_or(std::chrono::seconds{0}));
     into.jitter_ppb = static_cast<std::uint32_t>(life.lifetime_jitter * all_ppb);
@@ -76,11 +78,13 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
     const LifePolicy& life = body.life;
     const std::uint64_t numbers = life.max_lifetime_ns | life.idle_timeout_ns | life.min_size |
                                   life.validate_after_ns | life.validates | life.jitter_ppb |
-                                  life.max_uses | life.max_failures | life.order;
+                                  life.max_uses | life.max_failures | life.order |
+                                  life.lease_limit_ns;
     const bool known = life.max_lifetime_ns <= longest_ns && life.idle_timeout_ns <= longest_ns &&
-                       life.validate_after_ns <= longest_ns && life.min_size <= body.capacity &&
-                       life.validates <= 1 && life.jitter_ppb <= all_ppb && life.order <= 1;
-    if (!known || life.reserved != 0 || (life.records_at == 0 && numbers != 0)) {
+                       life.validate_after_ns <= longest_ns && life.lease_limit_ns <= longest_ns &&
+                       life.min_size <= body.capacity && life.validates <= 1 &&
+                       life.jitter_ppb <= all_ppb && life.order <= 1;
+    if (!known || (life.records_at == 0 && numbers != 0)) {
         return "its life policy";
     }
     if (life.records_at == 0) return nullptr;

@@ -1,8 +1,7 @@
 // pool.hpp: resources that many processes take, use and give back: a lock-free free-list.
 //
-//   Shape      one cache line in the struct; per slot 16 bytes, its value, and up to 64 bytes in
-//              all beside the value rounded to the cache line (dense: 16); 3.05 bits of hints; a
-//              cache line per lane
+//   Shape      one cache line in the struct; a slot is 16 bytes and its value, rounded up to the
+//              cache line unless dense, and 3.05 bits of hints; a cache line per lane
 //   Unit       slots; the capacity is fixed when the arena is created
 //   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing (but for a
 //              thread's first call, which takes a lane under the process's mutex); giving back
@@ -18,7 +17,6 @@
 //              a hook prints and aborts
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
 //              most recent is preferred, not promised. Waiters are not served in order
-//   Lives      PoolOptions::life (pool_life.hpp) ends resources for their age or use
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 
@@ -153,6 +151,8 @@ public:
     }
     /// What it meant here, for a log: with the pool's counts and who holds its leases.
     [[nodiscard]] std::string explain(Outcome o) const { return detail::pool_explain(*this, o); }
+    /// The leases that are held for longer than PoolLife::lease_limit, in the order of their slots.
+    [[nodiscard]] std::vector<OverdueLease> overdue() const { return detail::pool_overdue(*this); }
     [[nodiscard]] PoolStats stats() const { return detail::pool_stats(*this); }
 
     /// Every slot in turn, each as it was at some moment; with the value of those that were idle.

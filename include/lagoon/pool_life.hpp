@@ -2,7 +2,7 @@
 // lent.
 //
 //   Shape      an aggregate, last field of PoolOptions; the order of the fields is part of the API.
-//              A pool with any of it has 24 bytes more per slot; one without has none of it
+//              A pool with any of it has 32 bytes more per slot; one without has none of it
 //   Unit       nanoseconds of CLOCK_MONOTONIC, leases, failures; from when the slot was filled
 //   Progress   taking and giving back stay lock-free, on a longer path than that of other pools,
 //              with a look at the clock; `fifo` looks at every slot. A try_ form that meets what
@@ -53,6 +53,9 @@ struct PoolLife {
     /// Ended when it comes back after so many Lease::report_failure(); 0: never.
     std::uint32_t max_failures = 0;
     LendOrder order = LendOrder::lifo;
+    /// A lease that is held for longer is told of, by Pool::overdue() and explain(), on a
+    /// millisecond or two; 0: none is. Nobody ends it: Arena::evict() ends its process.
+    std::chrono::nanoseconds lease_limit{0};
 };
 
 }  // namespace lagoon::inline v1

@@ -142,6 +142,14 @@ struct PoolStats {
     }
 };
 
+/// A lease that has been held for longer than PoolLife::lease_limit.
+struct OverdueLease {
+    std::uint64_t index = 0;
+    std::uint64_t fill = 0;
+    std::uint32_t owner_pid = 0;  ///< 0 where it is not known here
+    std::chrono::milliseconds held_for{0};
+};
+
 enum class SlotStatus : std::uint32_t {
     empty,
     creating,

@@ -57,7 +57,8 @@ struct Desk {
                                       .idle_timeout = std::chrono::microseconds{50},
                                       .min_size = 1,
                                       .validate_after = std::chrono::nanoseconds{0},
-                                      .max_failures = 2}}};
+                                      .max_failures = 2,
+                                      .lease_limit = std::chrono::microseconds{1}}}};
     lagoon::Pool<int> queued{"queued",
                              {.capacity = 3,
                               .life = {.order = lagoon::LendOrder::fifo},

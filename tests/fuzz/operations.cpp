@@ -182,7 +182,10 @@ void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& inpu
     switch (input.below(10)) {
         case 0: pool.clear(); break;
         case 1: pool.close(); break;
-        case 8: (void)pool.explain(lagoon::Outcome::timed_out); break;
+        case 8:
+            (void)pool.explain(lagoon::Outcome::timed_out);
+            (void)pool.overdue();
+            break;
         case 9: (void)pool.drain_for(moment); break;
         case 2: {
             const bool good = input.below(2) == 1;

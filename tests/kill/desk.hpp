@@ -77,7 +77,8 @@ struct Desk {
                                  .quarantine_after = 0,
                                  .life = {.max_lifetime = std::chrono::hours{1},
                                           .idle_timeout = std::chrono::minutes{3},
-                                          .validate_after = std::chrono::minutes{1}}}};
+                                          .validate_after = std::chrono::minutes{1},
+                                          .lease_limit = std::chrono::hours{1}}}};
 };
 
 /// `act(pool)` for each.

@@ -256,3 +256,35 @@ TEST_CASE("pool creation: a policy that cannot be is refused by name") {
           std::string::npos);
     CHECK(refusal({.retry_after = 2s, .retry_at_most = 2s}).empty());
 }
+
+TEST_CASE("pool creation: every number of it in a file is checked when the file is opened") {
+    using Policy = lagoon::detail::CreationPolicy;
+    constexpr std::uint64_t too_long = std::uint64_t{1} << 60;
+    const std::vector<void (*)(Policy&)> damages{
+        [](Policy& creation) { creation.at_once = 13; },
+        [](Policy& creation) { creation.retry_after_ns = too_long; },
+        [](Policy& creation) { creation.retry_at_most_ns = too_long; },
+        [](Policy& creation) { creation.reserved[4] = 1; },
+    };
+    const auto room = make_room({.at_once = 1});
+    Policy& creation = support::body_of(room->items).creation;
+    const Policy sound = creation;
+    const auto open = [&] { return lagoon::ArenaView::open(room.name()); };
+    for (const auto& damage : damages) {
+        damage(creation);
+        CHECK(support::code_of(open) == lagoon::Errc::corrupt);
+        CHECK(text_of(open).find("its creation policy") != std::string::npos);
+        creation = sound;
+    }
+    CHECK_NOTHROW(open());
+}
+
+TEST_CASE("pool creation: a time that is further off than the policy's longest is not minded") {
+    auto room = make_room({.retry_after = 1h});
+    fail(room);
+    // Y7 relaxed store, no pair: nobody else is here.
+    support::body_of(room->items)
+        .making.retry_ns.store(std::uint64_t{1} << 63, std::memory_order_relaxed);
+    CHECK(room->items.stats().retry_in == 0ns);
+    CHECK(room->items.try_acquire_or_create(make_one));
+}

@@ -38,14 +38,14 @@ TEST_CASE("pool life: what cannot be is refused, with the member, the value and 
     CHECK(refusal({.max_lifetime = std::chrono::nanoseconds::max(), .lifetime_jitter = 1}).empty());
 }
 
-TEST_CASE("pool life: a pool without any of it has no records, one with it 24 bytes per slot") {
+TEST_CASE("pool life: a pool without any of it has no records, one with it 32 bytes per slot") {
     const auto bytes = [](const PoolLife& life) {
         const auto room = make_room(life, 640);
         return lagoon::ArenaView::open(room.name()).members().at(0).bytes;
     };
     const std::uint64_t plain = bytes({});
     CHECK(bytes({.lifetime_jitter = 0.5, .min_size = 1}) == plain);
-    CHECK(bytes({.max_uses = 1}) == plain + 640 * 24);
+    CHECK(bytes({.max_uses = 1}) == plain + 640 * 32);
     CHECK_FALSE(detail::has_life(support::body_of(make_room({})->items)));
 }
 
@@ -60,7 +60,7 @@ TEST_CASE("pool life: every number of it in a file is checked when the file is o
         {"its life policy", [](Policy& life, std::uint64_t) { life.validates = 2; }},
         {"its life policy", [](Policy& life, std::uint64_t) { life.jitter_ppb = 1'000'000'001; }},
         {"its life policy", [](Policy& life, std::uint64_t) { life.order = 2; }},
-        {"its life policy", [](Policy& life, std::uint64_t) { life.reserved = 1; }},
+        {"its life policy", [](Policy& life, std::uint64_t n) { life.lease_limit_ns = n; }},
         {"its life policy", [](Policy& life, std::uint64_t) { life.records_at = 0; }},
         {"the place of its records", [](Policy& life, std::uint64_t n) { life.records_at = n; }},
         {"the place of its records", [](Policy& life, std::uint64_t) { life.records_at += 8; }},

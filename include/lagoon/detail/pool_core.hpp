@@ -15,6 +15,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <lagoon/detail/atomic.hpp>
 #include <lagoon/detail/bias.hpp>
@@ -109,6 +111,7 @@ std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept;
 std::uint64_t pool_clear(PoolObject& pool);
 void pool_close(PoolObject& pool);
 Outcome pool_drain(PoolObject& pool, const Patience& patience);
+std::vector<OverdueLease> pool_overdue(const PoolObject& pool);
 std::string pool_explain(const PoolObject& pool, Outcome outcome);
 bool pool_is_closed(const PoolObject& pool) noexcept;
 Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& options,

@@ -81,6 +81,7 @@ void require(const Stage& stage, Plan& plan) {
                           alone ? 2.0 : 0, alone ? 1.3 : 0});
         }
     }
+    plan.require({clocked_name, own_pattern, lagoon_name, own_pattern, 0, 0});
     if (!has_membarrier()) {
         if (alone) own(stack_name, 0.50, 0);
         return;
@@ -97,6 +98,7 @@ void build(Stage& stage, Plan& plan) {
     for_each_subject([&]<class Subject>(const std::string& name) {
         plan.cases.push_back(own_case<Subject>(stage, name, own_pattern, 64));
     });
+    plan.cases.push_back(own_case<ClockedPool>(stage, clocked_name, own_pattern, 64));
     for (const Held& held : all_held) {
         for_each_subject([&]<class Subject>(const std::string& name) {
             add_held<Subject>(stage, plan, name, held);

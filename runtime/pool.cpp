@@ -26,11 +26,13 @@ struct StaleLeaf {
 /// FREE to HELD by this thread's lane.
 Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
                 std::uint64_t word) noexcept {
+    if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
+    const std::uint64_t now = has_life(body) ? life_clock_ns() : 0;
     while (word::state(word) == SlotState::free) {
-        if (has_life(body) && !may_lend(cache, index, word)) break;
+        if (has_life(body) && !may_lend(cache, index, word, now)) break;
         const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
         if (move_truth(body, index, word, mine)) {
-            if (has_life(body)) note_lent(body, index, mine);
+            if (has_life(body)) note_lent(body, index, mine, now);
             count_acquired(cache);
             return {mine, index};
         }
@@ -102,7 +104,9 @@ Taken search_hints(PoolBody& body, PoolCache& cache, bool surely, bool sweeps) n
         const std::uint64_t index = recent - 1;
         const Taken taken = take_slot(body, cache, index, truth_of(body, index));
         if (taken.word != 0) {
-            hints.clear(index / 64, std::uint64_t{1} << (index % 64));
+            // Where nothing is remembered this is the way of one who takes what he gave back: the
+            // bit would be set again at once.
+            if (!has_life(body)) hints.clear(index / 64, std::uint64_t{1} << (index % 64));
             return taken;
         }
         from = index / 64;

@@ -41,12 +41,6 @@ void note(Atomic<T>& word, T what) noexcept {
     word.store(what, std::memory_order_relaxed);
 }
 
-std::uint64_t clock_ns() noexcept {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-}
-
 // A lease in one word: 40 bits of 2^20 ns, and 24 of the generation of its slot's word.
 constexpr unsigned tick_shift = 20;
 constexpr unsigned lent_shift = 24;
@@ -130,7 +124,7 @@ bool end_free(PoolObject& pool, const PoolCache& cache, std::uint64_t index, std
 Atomic<std::uint64_t>* note_use(PoolBody& body, std::uint64_t index) noexcept {
     LifeRecord& record = record_of(body, index);
     const LifePolicy& life = body.life;
-    const std::uint64_t now = clock_ns();
+    const std::uint64_t now = life_clock_ns();
     const std::uint32_t uses = noted(record.uses) + 1;
     note(record.uses, uses);
     note(record.returned_ns, now);
@@ -204,11 +198,17 @@ private:
 
 }  // namespace
 
+std::uint64_t life_clock_ns() noexcept {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     PoolBody& body = body_of(pool);
     if (!has_life(body)) return;
     LifeRecord& record = record_of(body, index);
-    const std::uint64_t now = clock_ns();
+    const std::uint64_t now = life_clock_ns();
     note(record.due_ns, due_of(pool, index, now));
     note(record.returned_ns, now);
     note(record.since, std::uint64_t{0});
@@ -216,9 +216,10 @@ void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     note(record.failures, std::uint32_t{0});
 }
 
-void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept {
+void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held,
+               std::uint64_t now) noexcept {
     if (body.life.lease_limit_ns == 0) return;
-    note(record_of(body, index).since, lent_at(clock_ns(), held));
+    note(record_of(body, index).since, lent_at(now, held));
 }
 
 std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
@@ -226,20 +227,20 @@ std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
     const std::uint64_t limit = has_life(body) ? body.life.lease_limit_ns : 0;
     const std::uint64_t since = limit != 0 ? noted(record_of(body, index).since) : 0;
     if (since == 0 || (since & lent_mask) != (word::generation(held) & lent_mask)) return {};
-    const std::uint64_t now = clock_ns();
+    const std::uint64_t now = life_clock_ns();
     const std::uint64_t then = since >> lent_shift << tick_shift;
     if (now <= then || now - then <= limit) return {};
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::nanoseconds{now - then});
 }
 
 void note_idle(PoolBody& body, std::uint64_t index) noexcept {
-    if (has_life(body)) note(record_of(body, index).returned_ns, clock_ns());
+    if (has_life(body)) note(record_of(body, index).returned_ns, life_clock_ns());
 }
 
-bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free) noexcept {
+bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,
+              std::uint64_t now) noexcept {
     PoolBody& body = *cache.body;
     const LifeRecord& record = record_of(body, index);
-    const std::uint64_t now = clock_ns();
     if (is_due(record, now)) {
         auto& pool = const_cast<PoolObject&>(*cache.pool());
         (void)end_free(pool, cache, index, free, body.ended_by_lifetime);
@@ -253,9 +254,12 @@ Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept {
     for (;;) {
         Taken oldest = not_taken(Outcome::would_block);
         std::uint64_t since = 0;
+        const std::uint64_t now = life_clock_ns();
         for (std::uint64_t index = 0; index < body.capacity; ++index) {
             const std::uint64_t word = truth_of(body, index);
-            if (word::state(word) != SlotState::free || !may_lend(cache, index, word)) continue;
+            if (word::state(word) != SlotState::free || !may_lend(cache, index, word, now)) {
+                continue;
+            }
             const std::uint64_t returned = noted(record_of(body, index).returned_ns);
             if (oldest.word != 0 && returned >= since) continue;
             oldest = {word, index};
@@ -264,7 +268,7 @@ Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept {
         if (oldest.word == 0) return oldest;
         const std::uint64_t mine = word::next(oldest.word, SlotState::held, cache.lane);
         if (!move_truth(body, oldest.index, oldest.word, mine)) continue;
-        note_lent(body, oldest.index, mine);
+        note_lent(body, oldest.index, mine, now);
         count_acquired(cache);
         return {mine, oldest.index};
     }
@@ -274,7 +278,8 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     PoolBody& body = body_of(pool);
     const std::uint64_t index = taken.index;
     // A hook that borrows here would go one deeper for each resource.
-    if (cache.settling || !wants_check(cache, record_of(body, index), clock_ns())) return taken;
+    if (cache.settling || !wants_check(cache, record_of(body, index), life_clock_ns()))
+        return taken;
     std::uint64_t mine = word::next(taken.word, SlotState::checking, cache.lane);
     if (!move_truth(body, index, taken.word, mine)) {
         count(body.damaged);
@@ -291,7 +296,7 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         return not_taken(Outcome::would_block);
     }
     if (good) {
-        note_lent(body, index, next);
+        note_lent(body, index, next, life_clock_ns());
         return {next, index};
     }
     // At rest first, so that a death between here and destroy is one that destroy knows of.
@@ -332,7 +337,7 @@ bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept {
         return *filled > body.life.min_size;
     };
     std::uint64_t index = read(body.duty_at);
-    const std::uint64_t now = clock_ns();
+    const std::uint64_t now = life_clock_ns();
     for (std::uint64_t left = std::min(slots, body.capacity); left != 0; --left, ++index) {
         if (index >= body.capacity) index = 0;
         const std::uint64_t word = truth_of(body, index);
@@ -356,7 +361,7 @@ bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept {
 
 void tend(PoolObject& pool) noexcept {
     PoolBody& body = body_of(pool);
-    if (tend_every_ns(body) != never_ns && clock_ns() >= read(body.duty_due_ns)) {
+    if (tend_every_ns(body) != never_ns && life_clock_ns() >= read(body.duty_due_ns)) {
         (void)end_idle(pool, duty_slots);
     }
     if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;

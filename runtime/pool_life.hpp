@@ -29,15 +29,18 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
 /// The slot is CHECKING and ours, and is about to be idle.
 void note_idle(PoolBody& body, std::uint64_t index) noexcept;
-/// The slot has just become HELD by us, as the word says.
-void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held) noexcept;
+/// What lives are measured by: CLOCK_MONOTONIC.
+std::uint64_t life_clock_ns() noexcept;
+/// The slot has become HELD by us at `now`, as the word says.
+void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held, std::uint64_t now) noexcept;
 /// For how long the lease of this HELD word has been out, where that is longer than the limit; else
 /// 0. It is known once its taker has noted it, a moment behind the word.
 std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
                                       std::uint64_t held) noexcept;
 /// May this FREE slot be taken? One whose lifetime is over is ended; a check that it wants is left
 /// to who may run hooks.
-bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free) noexcept;
+bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,
+              std::uint64_t now) noexcept;
 /// The idle slot that came back longest ago, HELD.
 Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept;
 /// What was just taken: as it is, HELD anew behind a passed check, or not taken and ended.

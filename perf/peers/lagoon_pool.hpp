@@ -4,6 +4,7 @@
 //              fills it, the others open it
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -19,8 +20,22 @@ struct PooledWord {
     std::uint64_t value = 0;
 };
 
+/// All that looks at the clock (CLOCK_MONOTONIC), and never comes to anything in a run.
+inline lagoon::PoolLife every_clock() {
+    using std::chrono::hours;
+    return {.max_lifetime = hours{24},
+            .lifetime_jitter = 0.1,
+            .max_uses = 4'000'000'000,
+            .idle_timeout = hours{24},
+            .validate_after = hours{24},
+            .max_failures = 10,
+            .lease_limit = hours{24}};
+}
+
 struct PoolArena {
-    explicit PoolArena(lagoon::Count capacity) : pool{"pool", {.capacity = capacity}} {}
+    explicit PoolArena(lagoon::Count capacity, bool clocked = false)
+        : pool{"pool",
+               {.capacity = capacity, .life = clocked ? every_clock() : lagoon::PoolLife{}}} {}
     lagoon::Pool<PooledWord> pool;
 };
 
@@ -31,8 +46,8 @@ public:
     LagoonPool(Stage& stage, std::uint32_t capacity_slots, const lagoon::ArenaOptions& options = {})
         : LagoonPool(stage, capacity_slots, options, stage.next_name()) {}
     LagoonPool(const Stage& stage, std::uint32_t capacity_slots,
-               const lagoon::ArenaOptions& options, const std::string& name)
-        : arena_(attach(stage, capacity_slots, options, name)), pool_(arena_->pool) {
+               const lagoon::ArenaOptions& options, const std::string& name, bool clocked = false)
+        : arena_(attach(stage, capacity_slots, options, name, clocked)), pool_(arena_->pool) {
         if (!stage.is_creator()) return;
         for (std::uint32_t slot = 0; slot < capacity_slots; ++slot) {
             if (!pool_.add(PooledWord{slot})) throw std::runtime_error("the pool is too small");
@@ -52,14 +67,21 @@ public:
 private:
     static lagoon::Arena<PoolArena> attach(const Stage& stage, std::uint32_t capacity_slots,
                                            const lagoon::ArenaOptions& options,
-                                           const std::string& name) {
+                                           const std::string& name, bool clocked) {
         const lagoon::Count capacity{capacity_slots};
-        if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity);
-        return lagoon::Arena<PoolArena>::create(name, options, capacity);
+        if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity, clocked);
+        return lagoon::Arena<PoolArena>::create(name, options, capacity, clocked);
     }
 
     lagoon::Arena<PoolArena> arena_;
     lagoon::Pool<PooledWord>& pool_;
+};
+
+/// The same with a PoolLife.
+class ClockedPool : public LagoonPool {
+public:
+    ClockedPool(Stage& stage, std::uint32_t capacity_slots)
+        : LagoonPool(stage, capacity_slots, {}, stage.next_name(), true) {}
 };
 
 }  // namespace lagoon_perf

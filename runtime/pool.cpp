@@ -8,6 +8,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_clock.hpp"
 #include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
@@ -27,7 +28,7 @@ struct StaleLeaf {
 Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
                 std::uint64_t word) noexcept {
     if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
-    const std::uint64_t now = has_life(body) ? life_clock_ns() : 0;
+    const std::uint64_t now = has_life(body) ? clock_ns() : 0;
     while (word::state(word) == SlotState::free) {
         if (has_life(body) && !may_lend(cache, index, word, now)) break;
         const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);

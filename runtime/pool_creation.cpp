@@ -19,6 +19,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_clock.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -38,12 +39,6 @@ bool is_spent(PoolBody& body, std::uint64_t turn) noexcept {
     if (index >= body.capacity) return true;  // only damage leaves such a one
     const std::uint64_t word = truth_of(body, index);
     return word::state(word) != SlotState::building || turn_of(word, index) != turn;
-}
-
-std::uint64_t clock_ns() noexcept {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 std::uint64_t retry_of(const PoolBody& body) noexcept {
@@ -66,10 +61,6 @@ std::uint64_t delay_ns(const CreationPolicy& policy, std::uint64_t failures) noe
     std::uint64_t delay = policy.retry_after_ns;
     for (std::uint64_t n = 1; n < failures && delay < most; ++n) delay *= 2;
     return std::min(delay, most);
-}
-
-std::uint64_t nanoseconds_of(std::chrono::nanoseconds duration) noexcept {
-    return static_cast<std::uint64_t>(duration.count());
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include <optional>
 #include <utility>
 
+#include "pool_clock.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -124,7 +125,7 @@ bool end_free(PoolObject& pool, const PoolCache& cache, std::uint64_t index, std
 Atomic<std::uint64_t>* note_use(PoolBody& body, std::uint64_t index) noexcept {
     LifeRecord& record = record_of(body, index);
     const LifePolicy& life = body.life;
-    const std::uint64_t now = life_clock_ns();
+    const std::uint64_t now = clock_ns();
     const std::uint32_t uses = noted(record.uses) + 1;
     note(record.uses, uses);
     note(record.returned_ns, now);
@@ -198,17 +199,11 @@ private:
 
 }  // namespace
 
-std::uint64_t life_clock_ns() noexcept {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-}
-
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     PoolBody& body = body_of(pool);
     if (!has_life(body)) return;
     LifeRecord& record = record_of(body, index);
-    const std::uint64_t now = life_clock_ns();
+    const std::uint64_t now = clock_ns();
     note(record.due_ns, due_of(pool, index, now));
     note(record.returned_ns, now);
     note(record.since, std::uint64_t{0});
@@ -227,14 +222,14 @@ std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
     const std::uint64_t limit = has_life(body) ? body.life.lease_limit_ns : 0;
     const std::uint64_t since = limit != 0 ? noted(record_of(body, index).since) : 0;
     if (since == 0 || (since & lent_mask) != (word::generation(held) & lent_mask)) return {};
-    const std::uint64_t now = life_clock_ns();
+    const std::uint64_t now = clock_ns();
     const std::uint64_t then = since >> lent_shift << tick_shift;
     if (now <= then || now - then <= limit) return {};
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::nanoseconds{now - then});
 }
 
 void note_idle(PoolBody& body, std::uint64_t index) noexcept {
-    if (has_life(body)) note(record_of(body, index).returned_ns, life_clock_ns());
+    if (has_life(body)) note(record_of(body, index).returned_ns, clock_ns());
 }
 
 bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,
@@ -254,7 +249,7 @@ Taken take_oldest(PoolBody& body, PoolCache& cache) noexcept {
     for (;;) {
         Taken oldest = not_taken(Outcome::would_block);
         std::uint64_t since = 0;
-        const std::uint64_t now = life_clock_ns();
+        const std::uint64_t now = clock_ns();
         for (std::uint64_t index = 0; index < body.capacity; ++index) {
             const std::uint64_t word = truth_of(body, index);
             if (word::state(word) != SlotState::free || !may_lend(cache, index, word, now)) {
@@ -278,8 +273,7 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     PoolBody& body = body_of(pool);
     const std::uint64_t index = taken.index;
     // A hook that borrows here would go one deeper for each resource.
-    if (cache.settling || !wants_check(cache, record_of(body, index), life_clock_ns()))
-        return taken;
+    if (cache.settling || !wants_check(cache, record_of(body, index), clock_ns())) return taken;
     std::uint64_t mine = word::next(taken.word, SlotState::checking, cache.lane);
     if (!move_truth(body, index, taken.word, mine)) {
         count(body.damaged);
@@ -296,7 +290,7 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         return not_taken(Outcome::would_block);
     }
     if (good) {
-        note_lent(body, index, next, life_clock_ns());
+        note_lent(body, index, next, clock_ns());
         return {next, index};
     }
     // At rest first, so that a death between here and destroy is one that destroy knows of.
@@ -337,7 +331,7 @@ bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept {
         return *filled > body.life.min_size;
     };
     std::uint64_t index = read(body.duty_at);
-    const std::uint64_t now = life_clock_ns();
+    const std::uint64_t now = clock_ns();
     for (std::uint64_t left = std::min(slots, body.capacity); left != 0; --left, ++index) {
         if (index >= body.capacity) index = 0;
         const std::uint64_t word = truth_of(body, index);
@@ -361,7 +355,7 @@ bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept {
 
 void tend(PoolObject& pool) noexcept {
     PoolBody& body = body_of(pool);
-    if (tend_every_ns(body) != never_ns && life_clock_ns() >= read(body.duty_due_ns)) {
+    if (tend_every_ns(body) != never_ns && clock_ns() >= read(body.duty_due_ns)) {
         (void)end_idle(pool, duty_slots);
     }
     if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;

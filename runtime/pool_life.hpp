@@ -29,8 +29,6 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
 /// The slot is CHECKING and ours, and is about to be idle.
 void note_idle(PoolBody& body, std::uint64_t index) noexcept;
-/// What lives are measured by: CLOCK_MONOTONIC.
-std::uint64_t life_clock_ns() noexcept;
 /// The slot has become HELD by us at `now`, as the word says.
 void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held, std::uint64_t now) noexcept;
 /// For how long the lease of this HELD word has been out, where that is longer than the limit; else

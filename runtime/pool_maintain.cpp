@@ -17,6 +17,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_clock.hpp"
 #include "pool_creation.hpp"
 #include "pool_life.hpp"
 #include "process_state.hpp"
@@ -156,7 +157,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
     std::uint64_t word = building.word;
     const std::uint64_t ready =
         lend ? word::next(word, SlotState::held, cache.lane) : word::next(word, SlotState::free);
-    if (lend && has_life(body)) note_lent(body, building.index, ready, life_clock_ns());
+    if (lend && has_life(body)) note_lent(body, building.index, ready, clock_ns());
     if (!move_truth(body, building.index, word, ready)) {
         count(body.damaged);
         throw_changed(pool, building.index);

@@ -6,6 +6,7 @@
 
 #include <lagoon/error.hpp>
 
+#include "pool_clock.hpp"
 #include "pool_life.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -17,10 +18,6 @@ constexpr std::uint32_t all_ppb = 1'000'000'000;
 
 [[noreturn]] void refuse(const char* pool, const std::string& what) {
     throw Error{Errc::invalid_argument, std::string{"pool '"} + pool + "' has a " + what};
-}
-
-std::uint64_t nanoseconds_of(std::chrono::nanoseconds duration) noexcept {
-    return static_cast<std::uint64_t>(duration.count());
 }
 
 }  // namespace

@@ -49,6 +49,14 @@ void let_time_pass(const Arena& room) {
     support::body_of(room->items).making.retry_ns.store(1, std::memory_order_relaxed);
 }
 
+/// A process that waits for an item, or makes number 1, and expects this one.
+auto wants(const Arena& room, std::int64_t number) {
+    return [name = room.name(), number] {
+        const auto mine = Arena::open(name);
+        const auto lease = mine->items.acquire_or_create(make_one);
+        return lease && lease->number == number ? 0 : 1;
+    };
+}
 /// A process in its factory, until it is let go or dies.
 class Maker {
 public:
@@ -105,14 +113,7 @@ TEST_CASE("pool creation: who waits for its turn takes what comes back before it
     room->items.add(Item{5});
     auto held = room->items.acquire();
     Maker maker{room};
-    Flag waits;
-    Child waiter{[&, name = room.name()] {
-        const auto mine = Arena::open(name);
-        waits.raise();
-        const auto lease = mine->items.acquire_or_create(make_one);
-        return lease && lease->number == 5 ? 0 : 1;
-    }};
-    waits.wait();
+    Child waiter{wants(room, 5)};
     support::wait_until([&] { return room->items.stats().waiting == 1; });
     held.give_back();
     CHECK(waiter.wait() == support::exited(0));
@@ -123,14 +124,7 @@ TEST_CASE("pool creation: who waits for its turn takes what comes back before it
 TEST_CASE("pool creation: the next one's turn comes when one is made, has failed, or is dead") {
     auto room = make_room({.at_once = 1});
     Maker maker{room};
-    Flag waits;
-    Child waiter{[&, name = room.name()] {
-        const auto mine = Arena::open(name);
-        waits.raise();
-        const auto lease = mine->items.acquire_or_create(make_one);
-        return lease && lease->number == 1 ? 0 : 1;
-    }};
-    waits.wait();
+    Child waiter{wants(room, 1)};
     support::wait_until([&] { return room->items.stats().waiting == 1; });
     CHECK(room->items.stats().creating == 1);
     SECTION("made") { maker.let_go(); }

@@ -42,7 +42,10 @@ struct Clusters {
                 .quarantine_after = 0,
                 .life = {.max_lifetime = std::chrono::milliseconds{lifetime_ms},
                          .lifetime_jitter = 0.25,
-                         .validate_after = std::chrono::milliseconds{100}}}},
+                         .validate_after = std::chrono::milliseconds{100}},
+                // When no server can be started, nobody tries again at once, and then one does.
+                .creation = {.retry_after = std::chrono::milliseconds{20},
+                             .retry_at_most = std::chrono::seconds{1}}}},
           jobs{"jobs", count},
           squares{"squares", count} {}
 };

@@ -114,8 +114,7 @@ struct PoolStats {
     std::uint64_t dirty = 0;
     std::uint64_t maintained = 0;  ///< checking or closing
     std::uint64_t quarantined = 0;
-    std::uint64_t waiting = 0;             ///< lanes that announced a wait
-    std::chrono::nanoseconds retry_in{0};  ///< until a creation is tried again, after failures
+    std::uint64_t waiting = 0;  ///< lanes that announced a wait
 
     std::uint64_t acquired = 0;
     std::uint64_t created = 0;    ///< fillings that were completed
@@ -135,6 +134,8 @@ struct PoolStats {
     std::uint64_t ended_by_idle = 0;
     std::uint64_t ended_by_failures = 0;  ///< marked broken, or reported max_failures times
     std::uint64_t ended_by_check = 0;     ///< of validate_after
+
+    std::chrono::nanoseconds retry_in{0};  ///< until a creation is tried again, after failures
 
     /// Acquisitions that found a resource instead of making one.
     [[nodiscard]] std::uint64_t reused() const noexcept {

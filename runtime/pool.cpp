@@ -27,13 +27,13 @@ struct StaleLeaf {
 /// FREE to HELD by this thread's lane.
 Taken take_slot(PoolBody& body, PoolCache& cache, std::uint64_t index,
                 std::uint64_t word) noexcept {
-    if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
-    const std::uint64_t now = has_life(body) ? clock_ns() : 0;
+    const bool looks = has_life(body) && word::state(word) == SlotState::free;
+    const std::uint64_t now = looks ? clock_ns() : 0;
     while (word::state(word) == SlotState::free) {
-        if (has_life(body) && !may_lend(cache, index, word, now)) break;
+        if (looks && !may_lend(cache, index, word, now)) break;
         const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
         if (move_truth(body, index, word, mine)) {
-            if (has_life(body)) note_lent(body, index, mine, now);
+            if (looks) note_lent(body, index, mine, now);
             count_acquired(cache);
             return {mine, index};
         }

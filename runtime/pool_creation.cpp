@@ -162,8 +162,7 @@ void end_turn(PoolObject& pool) noexcept {
 
 void note_made(PoolObject& pool) noexcept {
     PoolBody& body = body_of(pool);
-    end_turn(pool);
-    if (next_try_ns(body) == 0) return;
+    if (next_try_ns(body) == 0) return end_turn(pool);
     // T5 relaxed store, no pair: a hint.
     body.making.failures.store(0, std::memory_order_relaxed);
     // T5 relaxed store, no pair: a time.

@@ -28,9 +28,12 @@ enum class Turn : std::uint32_t {
 /// How long that is from now.
 [[nodiscard]] std::chrono::nanoseconds until_next_try(const PoolBody& body) noexcept;
 
-/// A slot that was BUILDING is filled, or empty again: who waits for its turn may have it.
+/// A slot is BUILDING no more: who waits for its turn may have it. EMPTY and DIRTY wake all who
+/// wait for a place in any case.
 void end_turn(PoolObject& pool) noexcept;
+/// A factory has made one; the turn ends with it.
 void note_made(PoolObject& pool) noexcept;
+/// A factory has failed. Before its slot is another's, or the next one would not know.
 void note_failed(PoolBody& body) noexcept;
 
 }  // namespace lagoon::inline v1::detail

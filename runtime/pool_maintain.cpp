@@ -121,11 +121,11 @@ void end_build(PoolObject& pool, const PoolCache& cache, const ErasedHooks& hook
                Taken building) noexcept {
     PoolBody& body = body_of(pool);
     count(body.create_failed);
-    note_failed(body);
     std::uint64_t word = building.word;
     if (hooks.destroy) {
         const std::uint64_t closing = word::next(word, SlotState::closing, cache.lane);
         if (move_truth(body, building.index, word, closing)) {
+            end_turn(pool);  // destroy may take its time
             close_slot(pool, building.index, closing);
         }
     } else if ((hook_bits(body) & hook_destroy) != 0) {
@@ -150,6 +150,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
         run_create(hooks, body, building.index);
     } catch (...) {
         if (!is_epoch_of_process(epoch)) throw;  // forked in the hook: the slot is the parent's
+        if (lend) note_failed(body);             // what add() brings is not made by a factory
         end_build(pool, cache, hooks, building);
         throw;
     }
@@ -163,8 +164,8 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
         throw_changed(pool, building.index);
     }
     count(body.created);
-    note_made(pool);
     if (lend) {
+        note_made(pool);
         count_acquired(cache);
     } else {
         announce_free(pool, building.index);

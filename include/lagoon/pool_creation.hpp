@@ -16,7 +16,8 @@
 
 namespace lagoon::inline v1 {
 
-/// For acquire_or_create and its forms. add() brings what is made already, and is not held back.
+/// For acquire_or_create and its forms. add() brings what is made already: it is not held back, and
+/// how it ends says nothing of the next factory.
 struct PoolCreation {
     /// So many factories are at work at one time; up to 12; 0: as many as there are places.
     Count at_once = 0;

@@ -209,6 +209,7 @@ TEST_CASE("pool creation: who waits tries again by itself when it is time") {
         CHECK_THROWS_AS(room->items.acquire_or_create(make_none), std::runtime_error);
     }
     CHECK(room->items.acquire_or_create(make_one));
+    CHECK(room->items.stats().late_wakes == 0);  // no sleep was ended by its cap
 }
 
 TEST_CASE("pool creation: what comes back is lent while creating is held back, and add() is not") {
@@ -216,6 +217,51 @@ TEST_CASE("pool creation: what comes back is lent while creating is held back, a
     fail(room);
     CHECK(room->items.add(Item{4}));
     CHECK(room->items.acquire_or_create(make_none)->number == 4);
+    CHECK(room->items.stats().retry_in > 50min);
+}
+
+TEST_CASE("pool creation: an on_create that fails is a failed creation, but not of add()") {
+    auto room = make_room({.retry_after = 1h});
+    room.hooks(room->items, {.on_create = [](Item&) { throw std::runtime_error{"no"}; }});
+    CHECK_THROWS_AS(room->items.add(Item{1}), std::runtime_error);
+    CHECK(room->items.stats().retry_in == 0ns);
+    CHECK_THROWS_AS(room->items.try_acquire_or_create(make_one), std::runtime_error);
+    CHECK(room->items.stats().retry_in > 50min);
+}
+
+TEST_CASE("pool creation: while what has failed is destroyed the next one is made") {
+    auto room = make_room({.at_once = 1});
+    const Flag at_work, go_on, destroys, made;
+    Child maker{[&, name = room.name()] {
+        const auto mine = Arena::open(name);
+        mine.hooks(mine->items, {.on_create = [](Item&) { throw std::runtime_error{"no"}; },
+                                 .destroy =
+                                     [&](Item&) {
+                                         destroys.raise();
+                                         made.wait();
+                                     }});
+        try {
+            (void)mine->items.acquire_or_create([&] {
+                at_work.raise();
+                go_on.wait();
+                return Item{7};
+            });
+        } catch (const std::runtime_error&) {
+            return 0;
+        }
+        return 1;
+    }};
+    at_work.wait();
+    std::int64_t found = 0;
+    std::thread waiter{[&] { found = room->items.acquire_or_create(make_one)->number; }};
+    support::wait_until([&] { return room->items.stats().waiting == 1; });
+    go_on.raise();
+    destroys.wait();
+    waiter.join();
+    made.raise();
+    CHECK(maker.wait() == support::exited(0));
+    CHECK(found == 1);
+    CHECK(room->items.stats().late_wakes == 0);
 }
 
 TEST_CASE("pool creation: nothing is made when something came back while a hook ran") {

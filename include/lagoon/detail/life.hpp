@@ -35,7 +35,7 @@ static_assert(sizeof(LifePolicy) == cache_line_bytes);
 struct LifeRecord {
     Atomic<std::uint64_t> due_ns;       // the end of its lifetime; 0: never
     Atomic<std::uint64_t> returned_ns;  // when it became idle
-    Atomic<std::uint64_t> since;        // when it was lent, and in which generation (pool_life.hpp)
+    Atomic<std::uint64_t> since;        // when it was lent, and in which generation (pool_life.cpp)
     Atomic<std::uint32_t> uses;         // leases of this filling that came back
     Atomic<std::uint32_t> failures;
 };

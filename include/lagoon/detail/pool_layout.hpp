@@ -1,8 +1,8 @@
 // pool_layout.hpp: what lies in the arena of a pool.
 //
-//   Shape      PoolObject in the root struct; in the storage PoolBody (11 cache lines), three trees
-//   of
-//              hint bits, the slots, and the records of their lives where there are any
+//   Shape      PoolObject in the root struct; in the storage PoolBody (11 cache lines), three
+//              trees of hint bits, the slots, and the records of their lives where there are
+//              any
 //   Death      runtime/DESIGN.md, "The pool, window by window"
 #pragma once
 

@@ -136,8 +136,10 @@ void Damage::collect_live() {
                     live_.push_back({from + body.value_at, 1});
                 }
                 const std::uint64_t records = at + body.life.records_at;
-                for (std::uint64_t word = 0; body.life.records_at != 0 && word < 6; ++word) {
-                    live_.push_back({records + 8 * word, 8});  // of two slots
+                constexpr std::uint64_t of_two = 2 * sizeof(lagoon::detail::LifeRecord);
+                for (std::uint64_t word = 0; body.life.records_at != 0 && word < of_two;
+                     word += 8) {
+                    live_.push_back({records + word, 8});
                 }
                 break;
             }

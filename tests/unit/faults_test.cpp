@@ -247,10 +247,10 @@ bool until(const Child& hit, Predicate&& holds) {
     return !ended;
 }
 
-/// The others of the scene, who have no fault. False when the one who has it ended too early.
-bool play_others(const Arena<Desk>& arena, const Fault& fault, const Flag& step, Child& holder,
-                 Child& hit) {
-    auto lent = arena->lent.try_acquire();
+/// The others of the scene, who have no fault, and `lent`. False when the one who has the fault
+/// ended too early.
+bool play_others(const Arena<Desk>& arena, const Fault& fault, const Flag& step,
+                 lagoon::Lease<int>& lent, Child& holder, Child& hit) {
     if (!until(hit, [&] { return step.step() >= waits_for_lent; })) return false;
     if (!until(hit, [&] { return arena->lent.stats().waiting == 1; })) return false;
     lent.give_back();
@@ -284,9 +284,11 @@ Ended play_scene(const Fault& fault, Play part) {
         return 0;
     }};
     held.wait();
+    // Before there is anybody who waits for it.
+    auto lent = arena->lent.try_acquire();
     const Flag step;
     Child hit{[&] { return part(fault, name, step); }};
-    if (!play_others(arena, fault, step, holder, hit)) return hit.wait();
+    if (!play_others(arena, fault, step, lent, holder, hit)) return hit.wait();
     const auto ended = hit.kill();
     // Its death is seen by those who can see.
     CHECK(arena->last.acquire_for(60s).recovered());

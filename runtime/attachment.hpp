@@ -104,6 +104,9 @@ struct PoolPrivate {
     std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
     std::uint32_t waiters = 0;        // threads on the shared lane that wait here, and of which
     std::uint64_t waiters_epoch = 0;  // process
+    // Hints: where on_overdue goes on, and not before when.
+    Atomic<std::uint64_t> overdue_at{0};
+    Atomic<std::uint64_t> overdue_due_ns{0};
 };
 
 /// As attach(open), without comparing a struct. What it repaired is added to `repaired`.

@@ -189,6 +189,7 @@ void call_attention(PoolBody& body) noexcept;
 // ends with a message, but for an exception of on_create.
 void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index);
 void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) noexcept;
+void run_overdue(const ErasedHooks& hooks, const OverdueLease& lease) noexcept;
 /// A hook that says whether the resource is good; an exception says no.
 bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
             std::uint64_t index) noexcept;

@@ -4,7 +4,7 @@
 //   closer, before the mark           an open pool
 //   closer, after the mark            a closed pool, with demand raised by the closer or by who
 //                                     repairs after it: every release ends its resource
-#include "pool_body.hpp"
+#include "pool_life.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -70,6 +70,7 @@ Outcome await_returns(PoolObject& pool, const Patience& patience) {
     PoolBody& body = body_of(pool);
     Sleeper sleeper{&pool, body.event, patience};
     for (;;) {
+        (void)tell_overdue(pool, duty_slots);
         // D2 acquire load <- D4, E1: every release of a closed pool moves it.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
         if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) {
@@ -77,7 +78,7 @@ Outcome await_returns(PoolObject& pool, const Patience& patience) {
         }
         if (sleeper.stop_requested()) return Outcome::cancelled;
         if (sleeper.expired()) return Outcome::timed_out;
-        sleeper.sleep(seen);
+        sleeper.sleep(seen, next_tell(pool));
     }
 }
 

@@ -88,25 +88,6 @@ std::string overdue_text(const PoolObject& pool) {
 
 }  // namespace
 
-std::vector<OverdueLease> pool_overdue(const PoolObject& pool) {
-    std::vector<OverdueLease> leases;
-    const Attachment* attachment = attachment_of(&pool);
-    PoolBody& body = body_of(pool);
-    if (attachment == nullptr || !has_life(body)) return leases;
-    for (std::uint64_t index = 0; index < body.capacity; ++index) {
-        const std::uint64_t word = truth_of(body, index);
-        if (word::state(word) != SlotState::held) continue;
-        const auto held_for = overdue_for(body, index, word);
-        if (held_for.count() == 0) continue;
-        const MemberEntry* member = member_behind(*attachment, word::owner(word));
-        leases.push_back({.index = index,
-                          .fill = pool_fill(pool, index),
-                          .owner_pid = member != nullptr ? member->pid : 0,
-                          .held_for = held_for});
-    }
-    return leases;
-}
-
 std::string pool_explain(const PoolObject& pool, Outcome outcome) {
     const PoolStats stats = pool_stats(pool);
     std::string text = name_of_pool(pool) + ": " + to_string(outcome) + ": " + cause_of(outcome) +

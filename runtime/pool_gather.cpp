@@ -115,6 +115,11 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
     bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
     std::uint32_t slept_on = 0;
     for (;;) {
+        // The hook may gather here itself.
+        if (std::chrono::steady_clock::now() >= next_tell(order.pool)) {
+            gatherer.let_go();
+            (void)tell_overdue(order.pool, duty_slots);
+        }
         // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
         if (woken == Woken::cap && seen == slept_on) unasked = true;
@@ -142,7 +147,7 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
         const std::uint32_t now = body.event.load(std::memory_order_acquire);
         slept_on = now - seen <= got ? now : seen;
         unasked = false;
-        woken = sleeper.sleep(slept_on);
+        woken = sleeper.sleep(slept_on, next_tell(order.pool));
         if (lane.shared) withdraw_wait(order.pool, lane);
     }
     withdraw_wait(order.pool, lane);

@@ -48,6 +48,15 @@ void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) 
     require_own(epoch);
 }
 
+void run_overdue(const ErasedHooks& hooks, const OverdueLease& lease) noexcept {
+    const std::uint64_t epoch = process_epoch();
+    try {
+        hooks.on_overdue(lease);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): it was told
+    }
+    require_own(epoch);
+}
+
 bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
             std::uint64_t index) noexcept {
     const std::uint64_t epoch = process_epoch();

@@ -31,26 +31,6 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-template <class T>
-T noted(const Atomic<T>& word) noexcept {
-    // U1 relaxed load, no pair: behind the slot's word, which carries it; a hint.
-    return word.load(std::memory_order_relaxed);
-}
-template <class T>
-void note(Atomic<T>& word, T what) noexcept {
-    // U2 relaxed store, no pair: before the slot's word, which carries it; a hint.
-    word.store(what, std::memory_order_relaxed);
-}
-
-// A lease in one word: 40 bits of 2^20 ns, and 24 of the generation of its slot's word.
-constexpr unsigned tick_shift = 20;
-constexpr unsigned lent_shift = 24;
-constexpr std::uint64_t lent_mask = (std::uint64_t{1} << lent_shift) - 1;
-
-std::uint64_t lent_at(std::uint64_t now, std::uint64_t held) noexcept {
-    return now >> tick_shift << lent_shift | (word::generation(held) & lent_mask);
-}
-
 bool is_due(const LifeRecord& record, std::uint64_t now) noexcept {
     const std::uint64_t due = noted(record.due_ns);
     return due != 0 && now >= due;
@@ -211,23 +191,6 @@ void begin_life(PoolObject& pool, std::uint64_t index) noexcept {
     note(record.failures, std::uint32_t{0});
 }
 
-void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held,
-               std::uint64_t now) noexcept {
-    if (body.life.lease_limit_ns == 0) return;
-    note(record_of(body, index).since, lent_at(now, held));
-}
-
-std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
-                                      std::uint64_t held) noexcept {
-    const std::uint64_t limit = has_life(body) ? body.life.lease_limit_ns : 0;
-    const std::uint64_t since = limit != 0 ? noted(record_of(body, index).since) : 0;
-    if (since == 0 || (since & lent_mask) != (word::generation(held) & lent_mask)) return {};
-    const std::uint64_t now = clock_ns();
-    const std::uint64_t then = since >> lent_shift << tick_shift;
-    if (now <= then || now - then <= limit) return {};
-    return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::nanoseconds{now - then});
-}
-
 void note_idle(PoolBody& body, std::uint64_t index) noexcept {
     if (has_life(body)) note(record_of(body, index).returned_ns, clock_ns());
 }
@@ -358,6 +321,7 @@ void tend(PoolObject& pool) noexcept {
     if (tend_every_ns(body) != never_ns && clock_ns() >= read(body.duty_due_ns)) {
         (void)end_idle(pool, duty_slots);
     }
+    (void)tell_overdue(pool, duty_slots);
     if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;
     Reaped done;
     settle_pool(pool, done, Effort::hints);
@@ -366,6 +330,7 @@ void tend(PoolObject& pool) noexcept {
 void reap_pool(PoolObject& pool, Reaped& done) noexcept {
     const std::uint64_t left = done.dirty_left;
     settle_pool(pool, done, Effort::slots);
+    (void)tell_overdue(pool, capacity_limit);
     if (!end_idle(pool, capacity_limit)) return;
     done.dirty_left = left;  // they are counted again
     settle_pool(pool, done, Effort::slots);

@@ -16,6 +16,17 @@ inline LifeRecord& record_of(PoolBody& body, std::uint64_t index) noexcept {
     return reinterpret_cast<LifeRecord*>(records)[index];
 }
 
+template <class T>
+inline T noted(const Atomic<T>& word) noexcept {
+    // U1 relaxed load, no pair: behind the slot's word, which carries it; a hint.
+    return word.load(std::memory_order_relaxed);
+}
+template <class T>
+inline void note(Atomic<T>& word, T what) noexcept {
+    // U2 relaxed store, no pair: before the slot's word, which carries it; a hint.
+    word.store(what, std::memory_order_relaxed);
+}
+
 /// Throws invalid_argument for what no pool can have.
 void require_life(const char* pool, const PoolOptions& options);
 /// The policy's numbers; `records_at` is where the records are to lie, if there are any.
@@ -29,12 +40,6 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
 /// The slot is CHECKING and ours, and is about to be idle.
 void note_idle(PoolBody& body, std::uint64_t index) noexcept;
-/// The slot has become HELD by us at `now`, as the word says.
-void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held, std::uint64_t now) noexcept;
-/// For how long the lease of this HELD word has been out, where that is longer than the limit; else
-/// 0. It is known once its taker has noted it, a moment behind the word.
-std::chrono::milliseconds overdue_for(PoolBody& body, std::uint64_t index,
-                                      std::uint64_t held) noexcept;
 /// May this FREE slot be taken? One whose lifetime is over is ended; a check that it wants is left
 /// to who may run hooks.
 bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,
@@ -54,5 +59,14 @@ void tend(PoolObject& pool) noexcept;
 /// All of it, for reap(): what is DIRTY goes on, and what is over is ended.
 void reap_pool(PoolObject& pool, Reaped& done) noexcept;
 constexpr std::uint64_t duty_slots = 64;  // at one time
+
+// pool_overdue.cpp
+/// The slot has become HELD by us at `now`, as the word says.
+void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held, std::uint64_t now) noexcept;
+/// Runs on_overdue, where this process has it and it is time for a piece of `slots` slots, for each
+/// lease among them that it has not been run for; true if it has run.
+bool tell_overdue(PoolObject& pool, std::uint64_t slots) noexcept;
+/// When that is to be done by whoever sleeps; for_ever where it never is.
+Deadline next_tell(PoolObject& pool) noexcept;
 
 }  // namespace lagoon::inline v1::detail

@@ -308,8 +308,9 @@ private:
 
     /// When there is something to look at that nobody wakes for.
     [[nodiscard]] Deadline look_at() const noexcept {
-        if (turn_ != Turn::later) return for_ever;
-        return Deadline{std::chrono::nanoseconds{next_try_ns(body_)}};
+        const Deadline tell = next_tell(pool_);
+        if (turn_ != Turn::later) return tell;
+        return std::min(tell, Deadline{std::chrono::nanoseconds{next_try_ns(body_)}});
     }
 
     Taken wait() {
@@ -321,6 +322,7 @@ private:
         bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
         std::uint32_t slept_on = 0;
         for (;;) {
+            (void)tell_overdue(pool_, duty_slots);
             // D2 acquire load <- D4, E1: read before the mark. kept: as D4.
             const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
             unasked = woken == Woken::cap && seen == slept_on;

@@ -277,16 +277,16 @@ template <class T>
 void Arena<Root>::hooks(Pool<T>& pool, std::type_identity_t<PoolHooks<T>> hooks) const {
     detail::ErasedHooks erased;
     const auto erase = [](auto hook, auto& into) {
-        if (hook) {
-            into = [hook = std::move(hook)](void* resource, Slot slot) {
-                return hook(*static_cast<T*>(resource), slot);
-            };
-        }
+        if (!hook) return;
+        into = [hook = std::move(hook)](void* resource, Slot slot) {
+            return hook(*static_cast<T*>(resource), slot);
+        };
     };
     erase(std::move(hooks.on_create), erased.on_create);
     erase(std::move(hooks.check), erased.check);
     erase(std::move(hooks.reset), erased.reset);
     erase(std::move(hooks.destroy), erased.destroy);
+    erased.on_overdue = std::move(hooks.on_overdue);
     detail::pool_set_hooks(pool, std::move(erased));
 }
 

@@ -53,8 +53,9 @@ struct PoolLife {
     /// Ended when it comes back after so many Lease::report_failure(); 0: never.
     std::uint32_t max_failures = 0;
     LendOrder order = LendOrder::lifo;
-    /// A lease that is held for longer is told of, by Pool::overdue() and explain(), on a
-    /// millisecond or two; 0: none is. Nobody ends it: Arena::evict() ends its process.
+    /// A lease that is held for longer is told of, by PoolHooks::on_overdue, Pool::overdue() and
+    /// explain(), on a millisecond or two; 0: none is. Nobody ends it: Arena::evict() ends its
+    /// process.
     std::chrono::nanoseconds lease_limit{0};
 };
 

@@ -91,6 +91,14 @@ private:
     std::function<Result(T&, Slot)> code_;
 };
 
+/// A lease that has been held for longer than PoolLife::lease_limit.
+struct OverdueLease {
+    std::uint64_t index = 0;
+    std::uint64_t fill = 0;
+    std::uint32_t owner_pid = 0;  ///< 0 where it is not known here
+    std::chrono::milliseconds held_for{0};
+};
+
 /// What a pool's resources need. Hooks run in the process that has them, one at a time per
 /// resource, while no one else can take it. A hook that throws: on_create fails the creation,
 /// check and reset have not passed, destroy has done its work.
@@ -101,6 +109,10 @@ struct PoolHooks {
     Hook<T, bool> reset = {};      ///< true: good again
     Hook<T, void> destroy = {};    ///< before the slot becomes empty; also gets what a dead
                                    ///< builder left half-built
+    /// Once for each lease past the lease_limit, in one of the processes that have this hook: by
+    /// whoever takes, waits or drains there, 64 slots eight times in that time, or by reap(). The
+    /// resource is its borrower's. A death in it, or an exception, and it is told by nobody else.
+    std::function<void(const OverdueLease&)> on_overdue = {};
 };
 
 /// Counts since the arena was made, and fill levels now. Each is exact on its own; together they
@@ -141,14 +153,6 @@ struct PoolStats {
     [[nodiscard]] std::uint64_t reused() const noexcept {
         return acquired > created ? acquired - created : 0;
     }
-};
-
-/// A lease that has been held for longer than PoolLife::lease_limit.
-struct OverdueLease {
-    std::uint64_t index = 0;
-    std::uint64_t fill = 0;
-    std::uint32_t owner_pid = 0;  ///< 0 where it is not known here
-    std::chrono::milliseconds held_for{0};
 };
 
 enum class SlotStatus : std::uint32_t {

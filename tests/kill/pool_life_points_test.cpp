@@ -53,6 +53,14 @@ void take_both(Actor& actor) {
     if (!actor.leases[0] || !actor.leases[1]) std::abort();
     if (actor.leases[0]->id == 61) std::swap(actor.leases[0], actor.leases[1]);
 }
+/// The lease of this slot has been out since the machine was started.
+void make_overdue(lagoon::Pool<Resource>& pool, std::uint64_t slot) {
+    auto& since = record_of(pool, slot).since;
+    // Y6 relaxed load, no pair: nobody writes it now.
+    const std::uint64_t generation = since.load(std::memory_order_relaxed) & 0xffffff;
+    // Y8 relaxed store, no pair: nobody else has the slot.
+    since.store(std::uint64_t{1} << 24 | generation, std::memory_order_relaxed);
+}
 void without_62(Model& model) { model.aged.erase(62); }
 void without_both(Model& model) { model.aged.clear(); }
 void none_is_left(Stage& stage, bool) {
@@ -173,5 +181,28 @@ TEST_CASE("kill: at the instructions of ending what is over while it is idle", "
          .run = [](Actor& a) { (void)a.desk->aged.add(Resource{9}); },
          .set = make_idle_long,
          .effect = [](Model& m) { m.aged = {9}; }},
+    });
+}
+
+namespace {
+lagoon::OverdueLease told;
+}  // namespace
+
+TEST_CASE("kill: at the instructions of telling of what is out for too long", "[kill][process]") {
+    sweep_all({
+        {.name = "reap that tells of a lease",
+         .prepare =
+             [](Actor& a) {
+                 take_both(a);
+                 auto all = hooks();
+                 all.on_overdue = [](const lagoon::OverdueLease& lease) { told = lease; };
+                 a.desk.hooks(&Desk::aged, all);
+                 make_overdue(a.desk->aged, a.leases[0].index());
+             },
+         .run =
+             [](Actor& a) {
+                 (void)a.desk.reap();
+                 if (told.held_for.count() == 0) std::abort();
+             }},
     });
 }

@@ -1,5 +1,7 @@
 // life_test.cpp: ending what is idle too long, and checking what is to be lent, by every schedule
 // within the bounds.
+#include <lagoon/value.hpp>
+
 #include <catch2/catch.hpp>
 
 #include "depth.hpp"
@@ -34,6 +36,13 @@ struct CheckedRoot {
 template <std::size_t Capacity>
 using CheckedScene = PoolScene<Capacity, CheckedRoot<Capacity>>;
 
+struct OverdueRoot {
+    lagoon::Pool<Resource> pool{"pool", with_life(2, {.lease_limit = 1ms})};
+    lagoon::Pool<Resource> none{"none", {.capacity = 1}};
+    lagoon::Value<std::uint64_t> told{"told"};
+};
+using OverdueScene = PoolScene<2, OverdueRoot>;
+
 /// Modelled time stands still until a sleep is over.
 IdleScene idle_scene(const char* name) {
     IdleScene scene{name};
@@ -53,6 +62,21 @@ IdleScene idle_scene(const char* name) {
 void end_idle(IdleRoot<2>& root) {
     await([] { return now() != 0; });
     (void)detail::end_idle(IdleScene::pool_of(root), 2);
+}
+/// Runs on_overdue for all that is out for too long.
+void tell_overdue(OverdueScene& scene, const char* name, int process) {
+    scene.actor(
+        name, process,
+        [](OverdueRoot& root) {
+            await([] { return now() != 0; });
+            (void)detail::tell_overdue(OverdueScene::pool_of(root), detail::capacity_limit);
+        },
+        [](OverdueRoot& root) {
+            detail::PoolObject& pool = OverdueScene::pool_of(root);
+            detail::pool_private(*detail::attachment_of(&root), pool).hooks.on_overdue =
+                [&root](const lagoon::OverdueLease&) { root.told.fetch_add(1); };
+            (void)detail::cache_of(pool);
+        });
 }
 /// As CheckedScene::waiter, of a process with a check.
 template <class Scene, bool passes>
@@ -114,6 +138,27 @@ TEST_CASE("model: ending what is idle too long, beside who borrows it") {
             IdleScene::borrow(lease);
         }
     });
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: of two who meet an overdue lease one tells of it") {
+    auto scene = OverdueScene("life.overdue").idle(1);
+    auto held = std::make_shared<lagoon::Lease<Resource>>();
+    scene.actor(
+        "clock", 3,
+        [held](OverdueRoot& root) {
+            (void)root.none.acquire_until(later);
+            join_actor(1);
+            join_actor(2);
+            held->give_back();
+        },
+        [held](OverdueRoot& root) {
+            ::new (held.get()) lagoon::Lease<Resource>{root.pool.try_acquire()};
+            require(static_cast<bool>(*held), "nothing to hold");
+        });
+    tell_overdue(scene, "a", 0);
+    tell_overdue(scene, "b", 1);
+    scene.check([](OverdueRoot& root) { require(root.told.load() == 1, "it was not told once"); });
     look_everywhere(scene.program(), 2);
 }
 

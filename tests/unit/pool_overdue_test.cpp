@@ -1,8 +1,11 @@
 // pool_overdue_test.cpp: leases that are held for longer than the pool's lease_limit.
 #include <lagoon/lagoon.hpp>
 
+#include <atomic>
+
 #include <catch2/catch.hpp>
 
+#include "runtime/pool_clock.hpp"
 #include "support/lives.hpp"
 
 using lagoon::LendOrder;
@@ -27,6 +30,13 @@ void make_older(const Arena& room, std::uint64_t slot, std::chrono::nanoseconds 
     const std::uint64_t since = since_of(room, slot);
     REQUIRE(since != 0);
     put_since(room, slot, since - (static_cast<std::uint64_t>(by.count()) >> 20 << 24));
+}
+/// on_overdue is run from then on.
+void told_from(const Arena& room, std::uint64_t when_ns) {
+    detail::Attachment* attachment = detail::attachment_of(&room->items);
+    // Y7 relaxed store, no pair: nobody else is here.
+    detail::pool_private(*attachment, support::object_of(room->items))
+        .overdue_due_ns.store(when_ns, std::memory_order_relaxed);
 }
 bool is_told_of(const Arena& room, std::uint64_t slot) {
     if (!room->items.overdue().empty()) return false;
@@ -124,6 +134,102 @@ TEST_CASE("pool life: another process's lease is told of, and ends with it") {
     (void)room.evict(told[0].owner_pid);
     CHECK(room->items.overdue().empty());
     CHECK(room->items.stats().idle == 1);
+}
+
+TEST_CASE("pool life: on_overdue is run once for each lease past its limit") {
+    auto room = make_room({.lease_limit = limit}, 3, 2);
+    std::vector<lagoon::OverdueLease> told;
+    room.hooks(room->items, {.on_overdue = [&](const auto& lease) { told.push_back(lease); }});
+    auto lease = room->items.acquire();
+    (void)room.reap();
+    CHECK(told.empty());
+    make_older(room, lease.index(), 2 * limit);
+    (void)room.reap();
+    (void)room.reap();
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].index == lease.index());
+    CHECK(told[0].fill == lease.fill());
+    CHECK(told[0].owner_pid == static_cast<std::uint32_t>(::getpid()));
+    CHECK(told[0].held_for >= 2 * limit - 2ms);
+    CHECK(room->items.overdue().size() == 1);  // as before
+    SECTION("and again for the next one of the same resource") {
+        lease.give_back();
+        lease = room->items.acquire();
+        make_older(room, lease.index(), 2 * limit);
+        (void)room.reap();
+        CHECK(told.size() == 2);
+    }
+    SECTION("whoever takes another one runs it") {
+        const auto other = room->items.acquire();
+        make_older(room, other.index(), 2 * limit);
+        told_from(room, 0);
+        lease.give_back();
+        lease = room->items.acquire();
+        REQUIRE(told.size() == 2);
+        CHECK(told[1].index == other.index());
+    }
+    SECTION("but not before it is time for a look") {
+        const auto other = room->items.acquire();
+        make_older(room, other.index(), 2 * limit);
+        lease.give_back();
+        lease = room->items.acquire();
+        CHECK(told.size() == 1);
+    }
+}
+
+TEST_CASE("pool life: whoever waits for what is out for too long runs on_overdue") {
+    auto room = make_room({.lease_limit = limit}, 1, 1);
+    auto lease = room->items.acquire();
+    make_older(room, 0, 2 * limit);
+    std::atomic<int> told = 0;
+    // What waits is ended by the hook alone.
+    std::stop_source enough;
+    room.hooks(room->items, {.on_overdue = [&](const auto&) {
+                   ++told;
+                   enough.request_stop();
+                   throw 1;
+               }});
+    // Where it is not time for it before the sleep, which has no other end.
+    told_from(room, detail::clock_ns() + 1'000'000);
+    SECTION("for one") {
+        CHECK(room->items.acquire(enough.get_token()).status() == Outcome::cancelled);
+    }
+    SECTION("for several") { CHECK(room->items.acquire_n(1, enough.get_token()).empty()); }
+    SECTION("for all") { CHECK(room->items.drain(enough.get_token()) == Outcome::cancelled); }
+    CHECK(told == 1);
+}
+
+TEST_CASE("pool life: of several processes with on_overdue one runs it") {
+    auto room = make_room({.lease_limit = limit}, 1, 1);
+    const auto lease = room->items.acquire();
+    make_older(room, 0, 2 * limit);
+    int told = 0;
+    room.hooks(room->items, {.on_overdue = [&](const auto&) { ++told; }});
+    support::Child other{[name = room.name()] {
+        const auto mine = Arena::open(name);
+        int here = 0;
+        mine.hooks(mine->items, {.on_overdue = [&](const auto&) { ++here; }});
+        (void)mine.reap();
+        return here;
+    }};
+    CHECK(other.wait() == support::exited(1));
+    (void)room.reap();
+    CHECK(told == 0);
+}
+
+TEST_CASE("pool life: on_overdue may use its own pool") {
+    auto room = make_room({.lease_limit = limit}, 3, 2);
+    const auto lease = room->items.acquire();
+    make_older(room, lease.index(), 2 * limit);
+    int told = 0;
+    room.hooks(room->items, {.on_overdue = [&](const auto&) {
+                   ++told;
+                   CHECK(room->items.acquire());
+                   (void)room.reap();
+                   CHECK(room->items.overdue().size() == 1);
+               }});
+    (void)room.reap();
+    CHECK(told == 1);
 }
 
 TEST_CASE(

@@ -92,6 +92,7 @@ struct ErasedHooks {
     std::function<bool(void*, Slot)> check;
     std::function<bool(void*, Slot)> reset;
     std::function<void(void*, Slot)> destroy;
+    std::function<void(const OverdueLease&)> on_overdue;
 };
 void pool_set_hooks(PoolObject& pool, ErasedHooks hooks);
 

@@ -88,18 +88,20 @@ bool overlap(Ranges& ranges) {
     return false;
 }
 
-/// The lines of a counter's stripes, which it may share with other counters, or of a pool's lanes.
-std::pair<std::uint64_t, std::uint64_t> stripes_of(const ArenaHeader& h, const DirectoryEntry& e,
-                                                   const std::byte* base) {
-    std::uint64_t at = e.storage_offset;
-    if (static_cast<Kind>(e.kind) == Kind::pool) {
-        const std::uint64_t object = h.root_offset + e.object_offset;
-        PoolObject pool;
-        std::memcpy(&pool, base + object, sizeof pool);
-        at = object + static_cast<std::uint64_t>(pool.claims.from_object);
+/// A line for each lane, from this place on.
+std::pair<std::uint64_t, std::uint64_t> lines_at(const ArenaHeader& h, std::uint64_t at) {
+    return {at - at % cache_line_bytes, std::uint64_t{h.max_lanes} * cache_line_bytes};
+}
+/// Those of a pool's lanes.
+void add_lines(Ranges& ranges, const ArenaHeader& h, const DirectoryEntry& e,
+               const std::byte* base) {
+    const std::uint64_t object = h.root_offset + e.object_offset;
+    PoolObject pool;
+    std::memcpy(&pool, base + object, sizeof pool);
+    for (const Storage& lines : {pool.claims, pool.queue}) {
+        if (lines.extent == 0) continue;
+        ranges.push_back(lines_at(h, object + static_cast<std::uint64_t>(lines.from_object)));
     }
-    at -= at % cache_line_bytes;
-    return {at, std::uint64_t{h.max_lanes} * cache_line_bytes};
 }
 
 /// Where an entry that has storage says it is, and where its object looks for it.
@@ -162,8 +164,9 @@ void require_sound(const ArenaHeader& h, const std::byte* base, const std::strin
         }
         const auto kind = static_cast<Kind>(e.kind);
         objects.emplace_back(e.object_offset, e.object_bytes);
-        if (kind == Kind::pool) storage.push_back(stripes_of(h, e, base));
-        if (kind == Kind::sharded_counter) stripes.push_back(stripes_of(h, e, base));
+        if (kind == Kind::pool) add_lines(storage, h, e, base);
+        // Which it may share with other counters.
+        if (kind == Kind::sharded_counter) stripes.push_back(lines_at(h, e.storage_offset));
         if (e.storage_bytes > 0 && kind != Kind::sharded_counter) {
             storage.emplace_back(e.storage_offset, e.storage_bytes);
         }

@@ -17,7 +17,7 @@
 #include <lagoon/outcome.hpp>
 
 #include "os.hpp"
-#include "pool_life.hpp"
+#include "pool_queue.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -196,11 +196,12 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     cache->shared = lane.shared;
     const std::uint64_t mine = word::owned_by(SlotState::held, lane.lane);
     cache->claim = word::one_generation + mine - static_cast<std::uint64_t>(SlotState::free);
-    // In a pool with a life policy every call goes the long way: no word shows such an owner, no
-    // slot is kept, and none is remembered.
-    const bool lives = has_life(*body);
-    cache->owner_bits = lives ? ~word::owner_mask : mine & word::owner_mask;
+    // Where a policy has a part in every call, all of them go the long way: no word shows such an
+    // owner, no slot is kept, and none is remembered.
+    const bool remembers = remembers_slots(*body);
+    cache->owner_bits = !remembers ? ~word::owner_mask : mine & word::owner_mask;
     cache->own = &own;
+    cache->ticket = no_ticket;
     cache->demand = &body->demand;
     cache->free_hints = reinterpret_cast<Atomic<std::uint64_t>*>(
         reinterpret_cast<std::byte*>(body) + body->hints_at);
@@ -210,11 +211,11 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     cache->epoch = process_epoch();
     cache->light_store = attachment.light_store;
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
-    const bool keeps = attachment.keeps && !lives;
+    const bool keeps = attachment.keeps && remembers;
     begin_keeping(*cache, pool, keeps && !lane.shared, keeps);
     // No release leaves a word of generation 2^34 - 1, so the prediction fails; were it there all
     // the same, it would be that of a slot which anybody may take.
-    const SlotState never = lives ? SlotState::spare : SlotState::free;
+    const SlotState never = remembers ? SlotState::free : SlotState::spare;
     for (auto& remembered : cache->ring) {
         remembered = {word::generation_mask | static_cast<std::uint64_t>(never), 0};
     }

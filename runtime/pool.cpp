@@ -10,6 +10,7 @@
 #include "pool_body.hpp"
 #include "pool_clock.hpp"
 #include "pool_life.hpp"
+#include "pool_queue.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -107,7 +108,7 @@ Taken search_hints(PoolBody& body, PoolCache& cache, bool surely, bool sweeps) n
         if (taken.word != 0) {
             // Where nothing is remembered this is the way of one who takes what he gave back: the
             // bit would be set again at once.
-            if (!has_life(body)) hints.clear(index / 64, std::uint64_t{1} << (index % 64));
+            if (remembers_slots(body)) hints.clear(index / 64, std::uint64_t{1} << (index % 64));
             return taken;
         }
         from = index / 64;
@@ -164,12 +165,14 @@ void count_acquired(PoolCache& cache) noexcept {
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
+    if (!idle_is_left(pool, cache, 1)) return not_taken(Outcome::would_block);
     const bool sweeps = effort != Effort::tried;
     cache.validates = sweeps;
     if (body.life.order == static_cast<std::uint32_t>(LendOrder::fifo)) {
         return take_oldest(body, cache);
     }
-    Taken taken = has_life(body) ? not_taken(Outcome::would_block) : recall_kept(body, cache);
+    Taken taken =
+        remembers_slots(body) ? recall_kept(body, cache) : not_taken(Outcome::would_block);
     if (taken.word == 0) taken = search_hints(body, cache, false, sweeps);
     // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
     // that have not returned yet, and few enough to be looked at up to one word of the next level.
@@ -266,7 +269,7 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
 Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
     if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
     if (PoolCache& last = *hot.last;
-        last.pool() == &pool && !has_life(*last.body) && !is_closed(*last.body)) {
+        last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
         const Taken taken = recall_kept(*last.body, last);
         if (taken.word != 0) return taken;
     }
@@ -312,8 +315,9 @@ void put_back(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         leave_held(pool, taken, [](std::uint64_t w) { return word::next(w, SlotState::free); });
     if (left == 0) return;
     forget_lease(cache, taken);
-    // Where lives are looked at, what is remembered is looked for like the rest.
-    if (!has_life(body_of(pool))) cache.ring[++cache.top % remembered_slots] = {left, taken.index};
+    // Elsewhere what is remembered is looked for like the rest.
+    if (remembers_slots(body_of(pool)))
+        cache.ring[++cache.top % remembered_slots] = {left, taken.index};
     announce_free(pool, taken.index);
 }
 

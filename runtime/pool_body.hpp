@@ -152,6 +152,9 @@ void wake_for_place(PoolObject& pool) noexcept;
 void announce_wait(PoolObject& pool, const LaneView& lane) noexcept;
 void withdraw_wait(PoolObject& pool, const LaneView& lane) noexcept;
 std::uint64_t waiting_lanes(const PoolBody& body) noexcept;
+/// Demand bits of lanes that nobody has: cleared, and set again if somebody has the lane by now,
+/// for that one may have marked it before the clearing.
+void drop_stale_demand(PoolObject& pool) noexcept;
 /// Whoever has just claimed the lane waits for nothing yet: what marks a dead one has left under
 /// its number would look like the new owner's, and keep every release on the long way.
 void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept;

@@ -12,6 +12,7 @@
 
 #include "pool_body.hpp"
 #include "pool_life.hpp"
+#include "pool_queue.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -31,8 +32,14 @@ std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) n
 
 class Gatherer {
 public:
-    Gatherer(PoolBody& body, const Attachment& attachment, const LaneView& lane) noexcept
-        : body_{body}, attachment_{attachment}, mine_{gatherer_token(attachment, lane.lane)} {}
+    Gatherer(PoolObject& pool, const PoolCache& cache, std::uint64_t wanted,
+             const LaneView& lane) noexcept
+        : pool_{pool},
+          body_{body_of(pool)},
+          cache_{cache},
+          wanted_{wanted},
+          attachment_{*lane.attachment},
+          mine_{gatherer_token(*lane.attachment, lane.lane)} {}
     ~Gatherer() { let_go(); }
     Gatherer(const Gatherer&) = delete;
     Gatherer& operator=(const Gatherer&) = delete;
@@ -53,6 +60,8 @@ public:
     }
 
     bool try_take() noexcept {
+        // There nobody takes what another one gathers.
+        if (is_queued(body_)) return idle_is_left(pool_, cache_, wanted_);
         if (held_) return true;
         std::uint64_t other = 0;
         // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6. kept: two at
@@ -68,13 +77,17 @@ public:
         return held_;
     }
     void demand_all() noexcept {
+        if (is_queued(body_)) return;
         // D1 seq_cst RMW, no pair: every release wakes us, for one is not enough. kept: the heavy
         // fence behind it is a full one on this CPU in any case.
         body_.demand.fetch_or(demand_bulk, std::memory_order_seq_cst);
     }
 
 private:
+    PoolObject& pool_;
     PoolBody& body_;
+    const PoolCache& cache_;
+    std::uint64_t wanted_;
     const Attachment& attachment_;
     std::uint64_t mine_;
     std::uint64_t epoch_ = process_epoch();
@@ -105,10 +118,11 @@ bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
     return false;
 }
 
-Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience& patience) {
+Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& place,
+                         const Patience& patience) {
     PoolBody& body = body_of(order.pool);
     const LaneView& lane = lane_of(&order.pool);
-    Sleeper sleeper{&order.pool, body.event, patience};
+    Sleeper sleeper{&order.pool, place.event(), patience};
     count(body.waits);
     Outcome outcome = Outcome::ok;
     Woken woken = Woken::event;
@@ -121,9 +135,10 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
             (void)tell_overdue(order.pool, duty_slots);
         }
         // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
-        const std::uint32_t seen = body.event.load(std::memory_order_acquire);
+        const std::uint32_t seen = place.event().load(std::memory_order_acquire);
+        const SeenWord of_pool = place.of_pool();
         if (woken == Woken::cap && seen == slept_on) unasked = true;
-        announce_wait(order.pool, lane);
+        place.announce();
         const bool mine = gatherer.try_take();
         if (mine) gatherer.demand_all();
         heavy_fence();
@@ -138,19 +153,19 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, const Patience&
             // A hook may gather here itself, and takes our mark away.
             gatherer.let_go();
             (void)settle_dirty(order.pool, patience, effort);
-            if (lane.shared) withdraw_wait(order.pool, lane);
+            if (lane.shared) place.withdraw();
             woken = Woken::event;
             continue;
         }
         // D2 acquire load <- D4, E1: unless somebody else came in between, only what we gave back
         // ourselves has moved it. kept: as above; and the kernel compares the word again.
-        const std::uint32_t now = body.event.load(std::memory_order_acquire);
+        const std::uint32_t now = place.event().load(std::memory_order_acquire);
         slept_on = now - seen <= got ? now : seen;
         unasked = false;
-        woken = sleeper.sleep(slept_on, next_tell(order.pool));
-        if (lane.shared) withdraw_wait(order.pool, lane);
+        woken = sleeper.sleep(slept_on, next_tell(order.pool), of_pool);
+        if (lane.shared) place.withdraw();
     }
-    withdraw_wait(order.pool, lane);
+    place.withdraw();
     if (outcome == Outcome::timed_out) count(body.timed_out);
     if (outcome == Outcome::ok && unasked) count(body.late_wakes);
     // A wake-up that we may have been given is somebody else's now.
@@ -180,15 +195,16 @@ Outcome gather(const Order& order, const Patience& patience) {
     PoolBody& body = body_of(pool);
     const LaneView& lane = lane_of(&pool);
     const bool tries = patience.deadline == Deadline::min();
-    Gatherer gatherer{body, *lane.attachment, lane};
+    Gatherer gatherer{pool, order.cache, order.wanted, lane};
     std::uint64_t got = 0;
     if (gatherer.try_take() && take_all(order, tries ? Effort::tried : Effort::hints, &got)) {
         return Outcome::ok;
     }
     if (is_closed(body)) return Outcome::closed;
     if (tries) return Outcome::would_block;
+    PlaceInQueue place{pool, order.cache, lane, order.wanted, false};
     if (!may_wait(pool, lane)) return Outcome::too_many_waiters;
-    return gather_patiently(order, gatherer, patience);
+    return gather_patiently(order, gatherer, place, patience);
 }
 
 /// All were taken, and nobody gathers now: a check may do what it likes. The first that does not

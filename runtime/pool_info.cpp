@@ -108,6 +108,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     }
     require_life(name, options);
     require_creation(name, options);
+    require_wait_order(name, options);
     if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
         throw Error{Errc::too_large, std::string{"pool '"} + name +
                                          "': " + std::to_string(options.capacity.value) +
@@ -120,6 +121,9 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     all.name = name;
     all.extent = options.capacity;
     pool->claims = register_stripes(pool, all, true);
+    if (options.wait_order == WaitOrder::first_come) {
+        pool->queue = register_stripes(pool, all, true);
+    }
     all.kind = Kind::pool;
     all.storage_bytes = plan.bytes;
     all.storage_align = std::max<std::uint64_t>(element.element_align, cache_line_bytes);
@@ -132,7 +136,8 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     body.slots_at = plan.slots_at;
     body.hints_at = plan.hints_at;
     body.hint_words = plan.hint_words;
-    body.on_death = static_cast<std::uint32_t>(options.on_death);
+    body.on_death = static_cast<std::uint16_t>(options.on_death);
+    body.wait_order = static_cast<std::uint16_t>(options.wait_order);
     body.quarantine_after = options.quarantine_after;
     body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
     write_life(body, options.life, plan.records_at);
@@ -149,18 +154,21 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
     }
     const std::uint64_t object_at = header.root_offset + entry.object_offset;
     const auto& object = *reinterpret_cast<const PoolObject*>(base + object_at);
-    const std::uint64_t claims_at =
-        object_at + static_cast<std::uint64_t>(object.claims.from_object);
-    const std::uint64_t claims_bytes = std::uint64_t{header.max_lanes} * sizeof(LaneClaims);
-    if (object.claims.extent != header.max_lanes || claims_at % sizeof(LaneClaims) != 0 ||
-        claims_at < header.storage_offset || claims_at > header.arena_bytes ||
-        claims_bytes > header.arena_bytes - claims_at) {
+    const auto has_lines = [&](const Storage& lines) {
+        const std::uint64_t at = object_at + static_cast<std::uint64_t>(lines.from_object);
+        const std::uint64_t bytes = std::uint64_t{header.max_lanes} * cache_line_bytes;
+        return lines.extent == header.max_lanes && at % cache_line_bytes == 0 &&
+               at >= header.storage_offset && at <= header.arena_bytes &&
+               bytes <= header.arena_bytes - at;
+    };
+    if (!has_lines(object.claims) || (object.queue.extent != 0 && !has_lines(object.queue))) {
         return "the place of its lanes";
     }
     const auto& body = *reinterpret_cast<const PoolBody*>(base + entry.storage_offset);
     if (body.capacity == 0 || body.capacity > capacity_limit || body.capacity != entry.extent ||
         body.value_bytes != entry.element_bytes ||
-        body.on_death > static_cast<std::uint32_t>(OnDeath::quarantine)) {
+        body.on_death > static_cast<std::uint32_t>(OnDeath::quarantine) ||
+        body.wait_order != (object.queue.extent != 0 ? 1 : 0)) {
         return "its capacity, element or policy";
     }
     const std::uint64_t hints = 3 * HintTree::words_for(body.capacity) * sizeof(std::uint64_t);

@@ -49,6 +49,12 @@ void require_life(const char* pool, const PoolOptions& options) {
     }
 }
 
+void require_wait_order(const char* pool, const PoolOptions& options) {
+    if (options.wait_order <= WaitOrder::first_come) return;
+    refuse(pool, "wait_order of " + std::to_string(static_cast<std::uint32_t>(options.wait_order)) +
+                     "; it can be WaitOrder::any or WaitOrder::first_come");
+}
+
 bool wants_life(const PoolLife& life) noexcept {
     return life.max_lifetime.count() != 0 || life.max_uses != 0 || life.idle_timeout.count() != 0 ||
            life.validate_after.has_value() || life.max_failures != 0 ||

@@ -18,6 +18,7 @@
 #include "pool_body.hpp"
 #include "pool_creation.hpp"
 #include "pool_life.hpp"
+#include "pool_queue.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -73,9 +74,21 @@ void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     if (left == 0) clear_summary(body, leaf);
 }
 
-/// Demand bits of lanes that nobody has: cleared, and set again if somebody has the lane by now,
-/// for that one may have marked it before the clearing.
-void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
+void wake_some(PoolObject& pool, int sleepers) noexcept {
+    PoolBody& body = body_of(pool);
+    // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
+    // fence order the look behind it, in a model that runs all calls in order.
+    body.event.fetch_add(1, std::memory_order_release);
+    if (os::futex_wake(body.event, sleepers) > 0) return;
+    drop_stale_demand(pool);
+}
+
+}  // namespace
+
+void drop_stale_demand(PoolObject& pool) noexcept {
+    PoolBody& body = body_of(pool);
+    const Attachment* attachment = attachment_of(&pool);
+    if (attachment == nullptr) return;
     bool revived = false;
     // Bits that stand for nothing would send every release the long way for ever.
     if ((demand_of(body) & ~known_demand) != 0) {
@@ -87,9 +100,9 @@ void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
         for (std::uint64_t bits = leaf_bits(body, leaf); bits != 0; bits &= bits - 1) {
             const std::uint32_t lane =
                 leaf * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
-            if (lane_lives(attachment, lane)) continue;
+            if (lane_lives(*attachment, lane)) continue;
             clear_bit(body, lane);
-            if (lane_lives(attachment, lane)) {
+            if (lane_lives(*attachment, lane)) {
                 set_bit(body, lane);
                 revived = true;
             }
@@ -102,18 +115,6 @@ void drop_stale_demand(PoolBody& body, const Attachment& attachment) noexcept {
     if (revived) wake(body.event, everybody);
 }
 
-void wake_some(PoolObject& pool, int sleepers) noexcept {
-    PoolBody& body = body_of(pool);
-    // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
-    // fence order the look behind it, in a model that runs all calls in order.
-    body.event.fetch_add(1, std::memory_order_release);
-    if (os::futex_wake(body.event, sleepers) > 0) return;
-    const Attachment* attachment = attachment_of(&pool);
-    if (attachment != nullptr) drop_stale_demand(body, *attachment);
-}
-
-}  // namespace
-
 Effort effort_of(const PoolBody& body) noexcept {
     return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
 }
@@ -121,6 +122,10 @@ Effort effort_of(const PoolBody& body) noexcept {
 void wake_for_idle(PoolObject& pool) noexcept {
     const std::uint64_t demand = demand_of(body_of(pool));
     if (demand == 0) return;
+    if (is_queued(body_of(pool))) {
+        serve_queue(pool);
+        if ((demand & demand_attention) == 0) return;
+    }
     wake_some(pool, (demand & (demand_bulk | demand_attention)) != 0 ? everybody : 1);
 }
 
@@ -181,7 +186,7 @@ bool may_wait(PoolObject& pool, const LaneView& lane) noexcept {
         // Who is turned away never sleeps, where deaths are noticed: a dead waiter's mark, and what
         // it held, would stay for good.
         (void)repair_the_dead(*lane.attachment);
-        drop_stale_demand(body, *lane.attachment);
+        drop_stale_demand(pool);
     }
     const bool few = waiting_lanes(body) <= body.max_waiters;
     // Several threads under one mark are counted each time they announce themselves.
@@ -271,6 +276,7 @@ private:
 
     /// A place for a new resource, if it is our turn to make one.
     Taken take_place(Effort effort) {
+        if (!place_is_left(pool_, cache_)) return not_taken(Outcome::would_block);
         turn_ = ask_turn(body_);
         if (turn_ != Turn::mine) return not_taken(Outcome::would_block);
         const Taken place = take_empty(body_, cache_.lane, effort);
@@ -314,8 +320,9 @@ private:
     }
 
     Taken wait() {
+        PlaceInQueue place{pool_, cache_, lane_, 1, want_ == Want::idle_or_building};
         if (!may_wait(pool_, lane_)) return not_taken(Outcome::too_many_waiters);
-        Sleeper sleeper{&pool_, body_.event, patience_};
+        Sleeper sleeper{&pool_, place.event(), patience_};
         count(body_.waits);
         Woken woken = Woken::event;
         Taken taken = not_taken(Outcome::timed_out);
@@ -324,10 +331,11 @@ private:
         for (;;) {
             (void)tell_overdue(pool_, duty_slots);
             // D2 acquire load <- D4, E1: read before the mark. kept: as D4.
-            const std::uint32_t seen = body_.event.load(std::memory_order_acquire);
+            const std::uint32_t seen = place.event().load(std::memory_order_acquire);
+            const SeenWord of_pool = place.of_pool();
             unasked = woken == Woken::cap && seen == slept_on;
             slept_on = seen;
-            announce_wait(pool_, lane_);
+            place.announce();
             heavy_fence();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
@@ -341,10 +349,10 @@ private:
                 break;
             }
             // A hook may have waited here itself, and taken our mark away.
-            if (!ran_hooks_) woken = sleeper.sleep(seen, look_at());
-            if (lane_.shared) withdraw_wait(pool_, lane_);
+            if (!ran_hooks_) woken = sleeper.sleep(seen, look_at(), of_pool);
+            if (lane_.shared) place.withdraw();
         }
-        withdraw_wait(pool_, lane_);
+        place.withdraw();
         if (taken.word != 0) {
             if (unasked) count(body_.late_wakes);
         } else {

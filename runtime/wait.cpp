@@ -70,7 +70,7 @@ bool Sleeper::arena_closed() const noexcept {
     return attachment_->header->state.load(std::memory_order_acquire) != 0;
 }
 
-Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
+Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
     Attachment& attachment = *attachment_;
     std::array<os::Watched, most_words> words;
     std::size_t count = 0;
@@ -80,6 +80,8 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     words[count] = {&attachment.header->event,
                     attachment.header->event.load(std::memory_order_acquire)};
     ++count;
+    if (also.word != nullptr) words[count++] = {also.word, also.seen};
+    const auto events = static_cast<std::uint32_t>(count);
     const std::uint32_t members = attachment.header->max_members;
     for (std::uint32_t n = 0; n < members && count < most_words; ++n) {
         const std::uint32_t i = (n + rotation_) % members;
@@ -89,8 +91,8 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
         const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
         if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
     }
-    if (members > most_words - 2)
-        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
+    if (members > most_words - events)
+        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - events) % members;
     // Looked for after the words were read: a death in between has changed one of those that are
     // watched, or is found here.
     bool dying = false;
@@ -105,7 +107,7 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     switch (slept) {
         case os::Slept::woken:
         case os::Slept::changed:
-            if (which <= 1 && slept == os::Slept::woken) return Woken::event;
+            if (which < events && slept == os::Slept::woken) return Woken::event;
             (void)repair_the_marked(attachment, &dying);
             return Woken::event;
         case os::Slept::interrupted: return Woken::event;

@@ -28,6 +28,12 @@ enum class OnDeath : std::uint32_t {
     quarantine,        ///< lent no more until clear()
 };
 
+/// Who is served of those who wait.
+enum class WaitOrder : std::uint32_t {
+    any,         ///< whoever comes to it first: one that waits can be passed any number of times
+    first_come,  ///< who has waited longest; the try_ forms, too, leave alone what is due to others
+};
+
 struct PoolOptions {
     Count capacity = 0;  ///< resources that can exist at one time
     OnDeath on_death = OnDeath::check_then_reuse;
@@ -36,6 +42,7 @@ struct PoolOptions {
     std::uint32_t quarantine_after = 3;  ///< processes dead over one filling; 0: never
     PoolLife life = {};                  ///< when resources are ended, and looked at
     PoolCreation creation = {};          ///< how many are made at one time, and when again
+    WaitOrder wait_order = WaitOrder::any;
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.

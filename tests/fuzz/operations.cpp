@@ -190,7 +190,8 @@ void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& inpu
         case 2: {
             const bool good = input.below(2) == 1;
             arena.hooks(pool, {.check = [good](T&, lagoon::Slot) { return good; },
-                               .destroy = [](T&, lagoon::Slot) {}});
+                               .destroy = [](T&, lagoon::Slot) {},
+                               .on_overdue = [](const lagoon::OverdueLease&) {}});
             break;
         }
         case 3: arena.hooks(pool, {}); break;

@@ -38,6 +38,9 @@ struct Resource {
     [[nodiscard]] bool whole() const noexcept { return proof == id + uses; }
 };
 
+/// Of `pool` in the next desk that is made.
+inline lagoon::WaitOrder next_wait_order = lagoon::WaitOrder::any;
+
 struct Desk {
     lagoon::Counter total{"total"};
     lagoon::ShardedCounter events{"events"};
@@ -53,7 +56,8 @@ struct Desk {
         "pool",
         {.capacity = 4,
          .quarantine_after = 0,
-         .creation = {.at_once = 2, .retry_after = std::chrono::nanoseconds{1}}}};
+         .creation = {.at_once = 2, .retry_after = std::chrono::nanoseconds{1}},
+         .wait_order = next_wait_order}};
     /// More than one leaf of hints.
     lagoon::Pool<std::uint64_t> many{"many",
                                      {.capacity = 70, .dense = true, .quarantine_after = 0}};
@@ -139,12 +143,14 @@ inline lagoon::PoolHooks<Resource> hooks() {
             .destroy = [](Resource& resource) { resource = {}; }};
 }
 
-inline lagoon::ArenaOptions desk_options(lagoon::Ownership ownership) {
+inline Arena<Desk> make_desk(const std::string& name, lagoon::Ownership ownership,
+                             lagoon::WaitOrder order) {
     lagoon::ArenaOptions options;
     options.max_processes = 6;
     options.max_threads = 8;
     options.ownership = ownership;
-    return options;
+    next_wait_order = order;
+    return Arena<Desk>::create(name, options);
 }
 
 /// One word of a pool, and who is behind it.

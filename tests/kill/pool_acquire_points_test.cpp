@@ -8,6 +8,7 @@
 
 using lagoon::Outcome;
 using lagoon::Ownership;
+using lagoon::WaitOrder;
 using rig::Actor;
 using rig::cold;
 using rig::Model;
@@ -139,6 +140,29 @@ TEST_CASE("kill: at the instructions of a wait for a resource", "[kill][process]
              },
          .blocked = rig::raise_flag},
         rig::closed_meanwhile("acquire, closed while it waits", take_waiting),
+        {.name = "acquire after a wait in the queue",
+         .run = take_waiting,
+         .set = take_all,
+         .blocked = give_one_back,
+         .wait_order = WaitOrder::first_come},
+        {.name = "acquire behind another one in the queue",
+         .prepare =
+             [](Actor& a) {
+                 rig::warm(a);
+                 // The other one is due to whoever waits for both.
+                 a.leases.push_back(a.desk->pool.acquire());
+             },
+         .run =
+             [](Actor& a) {
+                 if (a.desk->pool.acquire_for(a.patience)) std::abort();
+                 a.leases.clear();
+             },
+         .waiter = [](Actor& a) { return a.desk->pool.acquire_n(2).size() == 2 ? 0 : 1; },
+         .wait_order = WaitOrder::first_come},
+        {.name = "acquire_for until its deadline in the queue",
+         .run = [](Actor& a) { a.leases.push_back(a.desk->pool.acquire_for(a.patience)); },
+         .set = take_all,
+         .wait_order = WaitOrder::first_come},
         {.name = "acquire after a wait by the process's shared lane",
          .prepare = rig::share_a_lane,
          .run = take_waiting,
@@ -155,6 +179,11 @@ TEST_CASE("kill: at the instructions of acquire_n", "[kill][process]") {
          .run = take_two,
          .set = take_all,
          .blocked = give_one_back},
+        {.name = "acquire_n after a wait in the queue",
+         .run = take_two,
+         .set = take_all,
+         .blocked = give_one_back,
+         .wait_order = WaitOrder::first_come},
         {.name = "try_acquire_n, too few idle",
          .run = [](Actor& a) { a.leases = a.desk->pool.try_acquire_n(2); },
          .set = [](Stage& s) { s.held.push_back(s.desk->pool.try_acquire()); }},

@@ -7,6 +7,7 @@
 #include "kill/stage.hpp"
 
 using lagoon::Ownership;
+using lagoon::WaitOrder;
 using rig::Actor;
 using rig::Model;
 using rig::Resource;
@@ -114,6 +115,16 @@ TEST_CASE("kill: at the instructions of give_back while somebody waits", "[kill]
          .prepare = take,
          .run = give_back,
          .waiter = [](Actor& a) { return a.desk->pool.acquire_n(2).size() == 2 ? 0 : 1; }},
+        {.name = "give_back while somebody waits in the queue",
+         .prepare = take_both,
+         .run = give_back,
+         .waiter = get,
+         .wait_order = WaitOrder::first_come},
+        {.name = "give_back while somebody waits for two in the queue",
+         .prepare = take,
+         .run = give_back,
+         .waiter = [](Actor& a) { return a.desk->pool.acquire_n(2).size() == 2 ? 0 : 1; },
+         .wait_order = WaitOrder::first_come},
         {.name = "give_back of a living thread's lease while somebody waits",
          .prepare =
              [](Actor& a) {

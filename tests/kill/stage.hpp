@@ -70,6 +70,7 @@ struct Operation {
     std::function<void(Stage&, bool over)> check = nullptr;
     Traced traced = Traced::main;
     lagoon::Ownership ownership = lagoon::Ownership::automatic;
+    lagoon::WaitOrder wait_order = lagoon::WaitOrder::any;
     bool fresh = false;       ///< a new arena for every run, with slots that were never filled
     bool unattached = false;  ///< the process is a forked child that has not used the arena
 };
@@ -117,7 +118,7 @@ public:
     explicit Stage(const Operation& operation)
         : operation_{operation},
           name_{support::unique_name("desk")},
-          desk{Arena<Desk>::create(name_, desk_options(operation.ownership))} {
+          desk{make_desk(name_, operation.ownership, operation.wait_order)} {
         begin();
     }
 
@@ -162,7 +163,7 @@ public:
     void set_scene() {
         if (operation_.fresh) {
             desk = {};
-            desk = Arena<Desk>::create(name_, desk_options(operation_.ownership));
+            desk = make_desk(name_, operation_.ownership, operation_.wait_order);
             generations_.forget();
             begin();
         }

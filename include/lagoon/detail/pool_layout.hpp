@@ -50,7 +50,8 @@ struct PoolBody {
     std::uint64_t slots_at;    // from this body
     std::uint64_t hints_at;    // from this body: free, empty and dirty tree, one after another
     std::uint64_t hint_words;  // of one tree
-    std::uint32_t on_death;
+    std::uint16_t on_death;
+    std::uint16_t wait_order;
     std::uint32_t quarantine_after;
     LifePolicy life;
     CreationPolicy creation;
@@ -78,6 +79,7 @@ struct PoolBody {
     Atomic<std::uint64_t> timed_out;
     Atomic<std::uint64_t> late_wakes;
     Atomic<std::uint64_t> damaged;
+    Atomic<std::uint64_t> next_ticket;  // no statistic: who came first
 
     // Of pools with a life policy. Who ends what is idle too long (gatherer_token), or 0; and, a
     // hint, the slot that the next one begins with.
@@ -94,10 +96,22 @@ struct PoolBody {
 };
 static_assert(sizeof(PoolBody) == 11 * cache_line_bytes);
 
+/// In the arena: of one lane and pool, where waiters are served in the order of their coming. Says
+/// something while the lane's bit is set in the demand.
+struct alignas(cache_line_bytes) QueueEntry {
+    Atomic<std::uint64_t> ticket;
+    Atomic<std::uint64_t> wants;  // how many slots, and whether a place would do (pool_queue.cpp)
+    Atomic<std::uint32_t> event;
+};
+static_assert(sizeof(QueueEntry) == cache_line_bytes);
+/// Of who does not wait.
+constexpr std::uint64_t no_ticket = ~std::uint64_t{0};
+
 /// In the root struct.
 struct alignas(cache_line_bytes) PoolObject {
     Storage body;    // extent: capacity
     Storage claims;  // extent: lanes; LaneClaims of each
+    Storage queue;   // extent: lanes, or 0 where there is none; QueueEntry of each
 };
 
 }  // namespace lagoon::inline v1::detail

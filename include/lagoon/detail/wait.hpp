@@ -44,6 +44,12 @@ enum class Woken : std::uint32_t {
     cap,       // nothing happened for the length of one sleep: look again
 };
 
+/// An event word as it was seen, or none.
+struct SeenWord {
+    Atomic<std::uint32_t>* word = nullptr;
+    std::uint32_t seen = 0;
+};
+
 /// One waiter's sleeps on one event word. Construct it before announcing the wait; it makes a
 /// stop request wake the sleeper.
 class Sleeper {
@@ -56,8 +62,8 @@ public:
     Sleeper& operator=(const Sleeper&) = delete;
 
     /// Sleeps while the event word is `seen`, at the most until the deadline or the cap; or until
-    /// `look_at`, when there is something to look at that nobody wakes for.
-    Woken sleep(std::uint32_t seen, Deadline look_at = for_ever);
+    /// `look_at`, when there is something to look at that nobody wakes for. `also`: another event.
+    Woken sleep(std::uint32_t seen, Deadline look_at = for_ever, SeenWord also = {});
 
     [[nodiscard]] bool stop_requested() const noexcept { return patience_.stop.stop_requested(); }
     [[nodiscard]] bool expired() const noexcept;

@@ -103,6 +103,7 @@ void join_actor(int actor);      // waits for its end, and sees what it did
 [[nodiscard]] bool is_killed(int process);
 [[nodiscard]] bool is_buried(int process);
 [[nodiscard]] bool is_finished(int actor);
+[[nodiscard]] bool is_asleep(int actor);  // in a futex
 
 // The modelled kernel.
 constexpr std::uint64_t never = ~std::uint64_t{0};

@@ -201,6 +201,7 @@ T told(T answer) {
 bool is_killed(int process) { return told(world().is_killed(process)); }
 bool is_buried(int process) { return told(world().is_buried(process)); }
 bool is_finished(int actor) { return told(world().is_finished(actor)); }
+bool is_asleep(int actor) { return told(world().is_asleep(actor)); }
 std::uint64_t now() { return told(world().now()); }
 
 void step() {

@@ -101,6 +101,9 @@ public:
     [[nodiscard]] bool is_finished(int a) const noexcept {
         return actors_[a].status == Status::finished || actors_[a].status == Status::dead;
     }
+    [[nodiscard]] bool is_asleep(int a) const noexcept {
+        return actors_[a].status == Status::asleep;
+    }
     [[nodiscard]] bool nobody_dying() const noexcept;
     bool barrier();
     [[nodiscard]] std::uint64_t now() const noexcept { return now_; }

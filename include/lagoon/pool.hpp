@@ -16,7 +16,7 @@
 //              exception that leaves the factory there touches nothing, returning from it or from
 //              a hook prints and aborts
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
-//              most recent is preferred, not promised. Waiters are not served in order
+//              most recent is preferred, not promised. Waiters: see PoolOptions::wait_order
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 

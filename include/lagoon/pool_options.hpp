@@ -30,8 +30,13 @@ enum class OnDeath : std::uint32_t {
 
 /// Who is served of those who wait.
 enum class WaitOrder : std::uint32_t {
-    any,         ///< whoever comes to it first: one that waits can be passed any number of times
-    first_come,  ///< who has waited longest; the try_ forms, too, leave alone what is due to others
+    /// Whoever comes to it first: one that waits can be passed any number of times.
+    any,
+    /// Whoever has waited longest; also the try_ forms leave alone what is due to others. Taking
+    /// and giving back go a longer path, with a membarrier where somebody waits. A stopped process
+    /// keeps what is due to it, and no more. Threads beyond ArenaOptions::max_threads have one
+    /// place per process. Further cost: a cache line per lane.
+    first_come,
 };
 
 struct PoolOptions {

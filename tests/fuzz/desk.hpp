@@ -64,7 +64,8 @@ struct Desk {
                               .life = {.order = lagoon::LendOrder::fifo},
                               .creation = {.at_once = 1,
                                            .retry_after = std::chrono::microseconds{10},
-                                           .retry_at_most = std::chrono::microseconds{50}}}};
+                                           .retry_at_most = std::chrono::microseconds{50}},
+                              .wait_order = lagoon::WaitOrder::first_come}};
 };
 
 constexpr std::uint64_t bait_word = lagoon::detail::word::one_generation |

@@ -23,8 +23,8 @@ using support::Verdict;
 namespace {
 
 struct Shop {
-    explicit Shop(lagoon::Count capacity = 1)
-        : items{"items", {.capacity = capacity, .quarantine_after = 0}} {}
+    explicit Shop(lagoon::Count capacity = 1, lagoon::WaitOrder order = lagoon::WaitOrder::any)
+        : items{"items", {.capacity = capacity, .quarantine_after = 0, .wait_order = order}} {}
     lagoon::Pool<std::uint64_t> items;
     lagoon::Counter tickets{"tickets"};
     lagoon::ShardedCounter shards{"shards"};
@@ -33,9 +33,9 @@ struct Shop {
 };
 using Arena = lagoon::Arena<Shop>;
 
-Arena make_shop(std::uint64_t capacity = 1) {
+Arena make_shop(std::uint64_t capacity = 1, lagoon::WaitOrder order = lagoon::WaitOrder::any) {
     (void)load::seed();
-    return Arena::create(support::unique_name("history"), {}, lagoon::Count{capacity});
+    return Arena::create(support::unique_name("history"), {}, lagoon::Count{capacity}, order);
 }
 
 constexpr std::size_t participants = 40;
@@ -102,9 +102,10 @@ TEST_CASE("history: leases of one slot that overlap, or that no filling began, a
 }
 
 TEST_CASE("history: no slot is lent to two at a time, and each lease follows a filling") {
+    const auto order = GENERATE(from_range(load::both_orders));
     for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 70}) {
-        CAPTURE(capacity);
-        auto shop = make_shop(capacity);
+        CAPTURE(capacity, order);
+        auto shop = make_shop(capacity, order);
         const auto leases = std::make_unique<support::History<LeaseTime, participants, 2000>>();
         const auto filled = std::make_unique<
             support::History<std::pair<std::uint64_t, std::uint64_t>, participants, 2000>>();

@@ -62,19 +62,24 @@ struct Item {
 };
 
 struct Room {
-    explicit Room(lagoon::Count capacity = 1, std::uint32_t quarantine_after = 0)
-        : items{"items", {.capacity = capacity, .quarantine_after = quarantine_after}} {}
+    explicit Room(lagoon::Count capacity = 1, std::uint32_t quarantine_after = 0,
+                  lagoon::WaitOrder order = lagoon::WaitOrder::any)
+        : items{"items",
+                {.capacity = capacity, .quarantine_after = quarantine_after, .wait_order = order}} {
+    }
     lagoon::Pool<Item> items;
     lagoon::Counter wrong{"wrong"};  // two holders of one resource, or none where one must be
     lagoon::Counter laps{"laps"};
 };
 using Arena = lagoon::Arena<Room>;
 
-inline Arena make_room(std::uint64_t capacity, std::uint32_t quarantine_after = 0) {
+inline Arena make_room(std::uint64_t capacity, std::uint32_t quarantine_after = 0,
+                       lagoon::WaitOrder order = lagoon::WaitOrder::any) {
     (void)seed();  // one for all processes
     return Arena::create(support::unique_name("stress"), {}, lagoon::Count{capacity},
-                         quarantine_after);
+                         quarantine_after, order);
 }
+inline constexpr std::array both_orders{lagoon::WaitOrder::any, lagoon::WaitOrder::first_come};
 
 /// The holder `me` takes note of its resource. `room` is anything with the counter `wrong`.
 template <class Any>

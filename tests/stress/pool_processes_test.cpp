@@ -58,9 +58,10 @@ void kill_at_random(Arena& room, int kills) {
 }  // namespace
 
 TEST_CASE("stress: processes take, make, discard and give back in any order") {
+    const auto order = GENERATE(from_range(load::both_orders));
     for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 200}) {
-        CAPTURE(capacity);
-        auto room = make_room(capacity);
+        CAPTURE(capacity, order);
+        auto room = make_room(capacity, 0, order);
         const int steps = load::iterations(15'000);
         std::vector<std::unique_ptr<Child>> workers;
         for (std::uint64_t p = 1; p <= 4; ++p) {
@@ -78,7 +79,7 @@ TEST_CASE("stress: processes take, make, discard and give back in any order") {
 }
 
 TEST_CASE("stress: many waiting processes on few slots are all served") {
-    auto room = make_room(2);
+    auto room = make_room(2, 0, GENERATE(from_range(load::both_orders)));
     room->items.add(Item{});
     room->items.add(Item{});
     const int steps = load::iterations(500);
@@ -100,9 +101,10 @@ TEST_CASE("stress: many waiting processes on few slots are all served") {
 }
 
 TEST_CASE("stress: workers killed at random lose no slot and lend none twice") {
+    const auto order = GENERATE(from_range(load::both_orders));
     for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 3, 130}) {
-        CAPTURE(capacity);
-        auto room = make_room(capacity);
+        CAPTURE(capacity, order);
+        auto room = make_room(capacity, 0, order);
         kill_at_random(room, load::iterations(300));
         check_conservation(room);
     }
@@ -119,7 +121,7 @@ TEST_CASE("stress: with quarantine, workers killed at random still lose no slot"
 }
 
 TEST_CASE("stress: who waits without a deadline is served while others are killed") {
-    auto room = make_room(2);
+    auto room = make_room(2, 0, GENERATE(from_range(load::both_orders)));
     room->items.add(Item{});
     room->items.add(Item{});
     const int steps = load::iterations(30'000);

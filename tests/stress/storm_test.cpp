@@ -25,8 +25,8 @@ using Wide = std::array<std::uint64_t, 6>;
 
 /// What is under attack beside the pool.
 struct Harbour {
-    explicit Harbour(lagoon::Count capacity = 1)
-        : items{"items", {.capacity = capacity, .quarantine_after = 0}} {}
+    explicit Harbour(lagoon::Count capacity = 1, lagoon::WaitOrder order = lagoon::WaitOrder::any)
+        : items{"items", {.capacity = capacity, .quarantine_after = 0, .wait_order = order}} {}
     lagoon::Pool<Item> items;
     lagoon::Counter wrong{"wrong"};
     lagoon::Counter laps{"laps"};
@@ -206,10 +206,11 @@ TEST_CASE("stress: a storm of kills, stops and continuations loses nothing") {
     (void)load::seed();
     std::uint64_t kills = 0;
     std::uint64_t stops = 0;
+    auto order = load::both_orders[0];
     while (kills < enough || std::chrono::steady_clock::now() - began < length) {
         for (const std::uint64_t capacity : std::initializer_list<std::uint64_t>{1, 4, 130}) {
             auto harbour =
-                Arena::create(support::unique_name("storm"), {}, lagoon::Count{capacity});
+                Arena::create(support::unique_name("storm"), {}, lagoon::Count{capacity}, order);
             Storm storm{harbour, 4};
             for (int i = 0; i < 3; ++i) {
                 for (int strikes = 0; strikes < 100; ++strikes) storm.strike();
@@ -219,6 +220,7 @@ TEST_CASE("stress: a storm of kills, stops and continuations loses nothing") {
             REQUIRE(harbour->wrong.load() == 0);
             kills += storm.kills;
             stops += storm.stops;
+            order = load::both_orders[order == load::both_orders[0] ? 1 : 0];
         }
     }
     const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - began;

@@ -148,8 +148,10 @@ void add_clocked_crowd(Stage& stage, Plan& plan, const std::string& name) {
 void build_crowd(Stage& stage, Plan& plan) {
     if (!stage.quick()) static_cast<void>(ns_per_tick());
     add_crowd<LagoonPool>(stage, plan, lagoon_name);
+    add_crowd<FirstComePool>(stage, plan, first_come_name);
     add_crowd<Blocking<BoostStack>>(stage, plan, blocking_name);
     add_clocked_crowd<LagoonPool>(stage, plan, lagoon_name);
+    add_clocked_crowd<FirstComePool>(stage, plan, first_come_name);
     add_clocked_crowd<Blocking<BoostStack>>(stage, plan, blocking_name);
 }
 

@@ -4,10 +4,22 @@
 // us, so that it sleeps indeed, tells the time and gives back; the waiter tells the time when it
 // has the slot. The raw futex is the same with a store and FUTEX_WAKE. With both processes on one
 // CPU the holder sleeps the 100 us, or the other could not fall asleep.
+//
+// "Death to return": the holder is a process of its own that is killed instead. Beside it one that
+// polls the holder's pidfd, which the kernel wakes last, when all that the process had is gone.
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "peers/blocking.hpp"
@@ -15,12 +27,16 @@
 #include "support/environment.hpp"
 #include "support/futex.hpp"
 #include "support/harness.hpp"
+#include "support/patterns.hpp"
 
 namespace lagoon_perf {
 namespace {
 
 constexpr const char* wake_pattern = "release to return";
+constexpr const char* death_pattern = "death of the holder to return";
+constexpr const char* large_death_pattern = "death of a holder of 48 MB to return";
 constexpr const char* futex_name = "raw futex";
+constexpr const char* pidfd_name = "poll of the holder's pidfd";
 constexpr long long pause_ns = 100'000;
 
 /// A number in shared memory that one process raises and the other sleeps for.
@@ -102,12 +118,12 @@ Interval wait_turns(Exchange& exchange, const Parts& parts, std::uint64_t count,
     return interval;
 }
 
-void add(Stage& stage, Plan& plan, const std::string& name, const Parts& parts) {
+void add(Stage& stage, Plan& plan, const std::string& name, const char* pattern,
+         const Parts& parts) {
     auto& exchange = stage.place<Exchange>();
     auto* histogram = stage.array<Histogram>(1);
     const bool on_one_cpu = stage.shares_cpu();
-    Case one{name, wake_pattern,
-             [&stage, &exchange, parts, histogram, on_one_cpu](std::uint64_t count) {
+    Case one{name, pattern, [&stage, &exchange, parts, histogram, on_one_cpu](std::uint64_t count) {
                  const std::uint32_t first = exchange.turns + 1;
                  stage.meet();  // both have read `turns`
                  return stage.is_creator() ? hold_turns(exchange, parts, count, on_one_cpu)
@@ -128,17 +144,88 @@ Parts parts_of(Stage& stage) {
             .leave = [subject, held] { subject->give(*held); }};
 }
 
+/// A process that holds the only slot until it is killed.
+struct Victim {
+    Bell holds;
+    pid_t pid = 0;  // its parent writes it
+
+    template <class Subject>
+    void start(Subject& subject, std::uint32_t turn, std::size_t bytes) {
+        end();
+        const pid_t child = ::fork();
+        if (child < 0) throw std::system_error(errno, std::system_category(), "fork");
+        if (child == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            const std::vector<char> touched(bytes, 'x');
+            keep(touched.data());
+            const auto held = subject.wait();
+            holds.ring(turn);
+            for (;;) ::pause();
+        }
+        holds.await(turn);
+        pid = child;
+    }
+    void kill() { ::kill(pid, SIGKILL); }
+    /// By its parent.
+    void end() {
+        if (pid == 0) return;
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+        pid = 0;
+    }
+    void await_end() const {
+        const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+        if (fd < 0) throw std::system_error(errno, std::system_category(), "pidfd_open");
+        pollfd one{fd, POLLIN, 0};
+        while (::poll(&one, 1, -1) != 1) {
+        }
+        ::close(fd);
+    }
+};
+
+/// `polls`: who waits for the slot polls the holder's pidfd first.
+Parts parts_of_death(Stage& stage, bool polls, std::size_t bytes) {
+    auto subject = std::make_shared<LagoonPool>(stage, 1);
+    auto& victim = stage.place<Victim>();
+    // The last one is killed where no turn comes any more.
+    auto ended = std::shared_ptr<void>{nullptr, [&stage, &victim](void*) {
+                                           if (stage.is_creator()) victim.end();
+                                       }};
+    auto turns = std::make_shared<std::uint32_t>(0);
+    return {.hold = [subject, &victim, turns, ended,
+                     bytes] { victim.start(*subject, ++*turns, bytes); },
+            .release = [&victim](std::uint32_t) { victim.kill(); },
+            .wait =
+                [subject, &victim, polls](std::uint32_t) {
+                    if (polls) {
+                        victim.await_end();
+                    } else {
+                        (void)subject->wait();
+                    }
+                },
+            // What is dead by now is repaired here at the latest.
+            .leave = [subject] { (void)subject->wait(); }};
+}
+
 void build(Stage& stage, Plan& plan) {
     auto& bell = stage.place<Bell>();
-    add(stage, plan, futex_name,
+    add(stage, plan, futex_name, wake_pattern,
         {.hold = [] {},
          .release = [&bell](std::uint32_t turn) { bell.ring(turn); },
          .wait = [&bell](std::uint32_t turn) { bell.await(turn); },
          .leave = [] {}});
-    add(stage, plan, lagoon_name, parts_of<LagoonPool>(stage));
-    add(stage, plan, blocking_name, parts_of<Blocking<BoostStack>>(stage));
+    add(stage, plan, lagoon_name, wake_pattern, parts_of<LagoonPool>(stage));
+    add(stage, plan, first_come_name, wake_pattern, parts_of<FirstComePool>(stage));
+    add(stage, plan, blocking_name, wake_pattern, parts_of<Blocking<BoostStack>>(stage));
     plan.compare_all_to(wake_pattern, futex_name);
     plan.require({lagoon_name, wake_pattern, futex_name, wake_pattern, 1.3});
+    for (const bool large : {false, true}) {
+        const char* pattern = large ? large_death_pattern : death_pattern;
+        const std::size_t bytes = large ? std::size_t{48} << 20 : 0;
+        add(stage, plan, lagoon_name, pattern, parts_of_death(stage, false, bytes));
+        add(stage, plan, pidfd_name, pattern, parts_of_death(stage, true, bytes));
+        plan.require({lagoon_name, pattern, pidfd_name, pattern, 1.0});
+    }
 }
 
 }  // namespace

@@ -44,16 +44,6 @@ void* map_lock_page(int fd, const std::string& what) {
     return page;
 }
 
-/// Another description of the arena's file; none where the process has no descriptor left, or /proc
-/// is gone.
-os::Fd fresh_description(Attachment& attachment) noexcept {
-    try {
-        return os::reopen(sound_fd(attachment), attachment.name);
-    } catch (...) {
-        return {};
-    }
-}
-
 enum class Claimed { yes, no };
 
 Claimed try_claim(Attachment& attachment, std::uint32_t index, int description,
@@ -144,9 +134,10 @@ MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_
     const MemberLife life = member_life(fd, entry, index, state);
     if (life != MemberLife::dead) return life;
     // A death is believed only through descriptors that surely were of this file: the host may
-    // have closed ours and opened something else under its number between look and question.
+    // have closed ours and opened something else under its number between look and question. No
+    // lock is ever taken through our description, so it may be asked by any of its numbers.
     for (int round = 0; round < 2; ++round) {
-        const os::Fd fresh = fresh_description(attachment);
+        const os::Fd fresh = os::duplicate(sound_fd(attachment));
         // Where none is to be had: ours, if it is of this file before and after.
         const int asked = fresh ? fresh.get() : sound_fd(attachment);
         std::uint64_t again = 0;

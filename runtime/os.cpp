@@ -106,6 +106,8 @@ Fd reopen(int fd, const std::string& what) {
                 what + ": cannot open " + path + " once more: " + error_text(error), error};
 }
 
+Fd duplicate(int fd) noexcept { return Fd{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}; }
+
 int futex_wake(detail::Atomic<std::uint32_t>& word, int count) noexcept {
     return static_cast<int>(
         ::syscall(SYS_futex, word.address(), FUTEX_WAKE, count, nullptr, nullptr, 0));

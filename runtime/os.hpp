@@ -54,6 +54,8 @@ void unlock_byte(int fd, std::int64_t byte) noexcept;
 /// Opens the file behind `fd` once more: a description of its own. Throws not_supported when
 /// /proc is missing.
 [[nodiscard]] Fd reopen(int fd, const std::string& what);
+/// The same description under a number of its own; none where the process has no number left.
+[[nodiscard]] Fd duplicate(int fd) noexcept;
 
 int futex_wake(detail::Atomic<std::uint32_t>& word, int count) noexcept;
 

@@ -1,6 +1,7 @@
 // wait.cpp: sleeping on an event word, and on the death words of all other members.
 #include <algorithm>
 #include <array>
+#include <thread>
 
 #include <lagoon/detail/wait.hpp>
 
@@ -18,6 +19,8 @@ constexpr std::uint64_t last_cap_ns = 1'000'000'000;
 // Between a death's hint and its proof; longer with every look, for a hint may be false.
 constexpr std::chrono::microseconds dying_pause{100};
 constexpr std::uint32_t looks_per_pause = 16;
+// Before the first pause, some 2 ms in all: a small process is gone before a timer comes back.
+constexpr int quick_looks = spin_rounds(1000);
 constexpr std::uint32_t polls_before_doubt = 128;  // some 50 ms
 constexpr std::size_t most_words = 128;
 
@@ -70,6 +73,27 @@ bool Sleeper::arena_closed() const noexcept {
     return attachment_->header->state.load(std::memory_order_acquire) != 0;
 }
 
+bool Sleeper::is_moved(std::uint32_t seen, SeenWord also) const noexcept {
+    // E2 acquire load <- E1: as before a sleep. kept: whoever goes to sleep is asked by the kernel.
+    return event_.load(std::memory_order_acquire) != seen ||
+           // E2 acquire load <- E1. kept: as above.
+           (also.word != nullptr && also.word->load(std::memory_order_acquire) != also.seen);
+}
+
+/// Somebody is about to be dead: looks until that is proved, or something else comes, or for so
+/// long that it is not small. Lets others run, the dying one among them.
+Woken Sleeper::look_quickly(std::uint32_t seen, SeenWord also, bool* dying) {
+    while (*dying && quick_looks_ < quick_looks) {
+        ++quick_looks_;
+        std::this_thread::yield();
+        if (is_moved(seen, also)) return Woken::event;
+        if (repair_the_marked(*attachment_, dying).processes == 0) continue;
+        quick_looks_ = 0;
+        return Woken::death;
+    }
+    return Woken::cap;
+}
+
 Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
     Attachment& attachment = *attachment_;
     std::array<os::Watched, most_words> words;
@@ -97,6 +121,10 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
     // watched, or is found here.
     bool dying = false;
     if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
+    if (dying) {
+        const Woken quick = look_quickly(seen, also, &dying);
+        if (quick != Woken::cap) return quick;
+    }
     const auto now = std::chrono::steady_clock::now();
     const auto pause = dying_pause * (1 + std::min(polls_, polls_before_doubt) / looks_per_pause);
     const auto cap = now + (dying ? std::chrono::nanoseconds{pause}

@@ -32,10 +32,22 @@ inline lagoon::PoolLife every_clock() {
             .lease_limit = hours{24}};
 }
 
+enum class PoolKind : std::uint32_t {
+    plain,
+    clocked,     // with a PoolLife
+    first_come,  // waiters are served in the order of their coming
+};
+inline lagoon::PoolOptions options_of(lagoon::Count capacity, PoolKind kind) {
+    return {.capacity = capacity,
+            .quarantine_after = 0,  // whose borrowers die, they are lent on
+            .life = kind == PoolKind::clocked ? every_clock() : lagoon::PoolLife{},
+            .wait_order = kind == PoolKind::first_come ? lagoon::WaitOrder::first_come
+                                                       : lagoon::WaitOrder::any};
+}
+
 struct PoolArena {
-    explicit PoolArena(lagoon::Count capacity, bool clocked = false)
-        : pool{"pool",
-               {.capacity = capacity, .life = clocked ? every_clock() : lagoon::PoolLife{}}} {}
+    explicit PoolArena(lagoon::Count capacity, PoolKind kind = PoolKind::plain)
+        : pool{"pool", options_of(capacity, kind)} {}
     lagoon::Pool<PooledWord> pool;
 };
 
@@ -46,8 +58,9 @@ public:
     LagoonPool(Stage& stage, std::uint32_t capacity_slots, const lagoon::ArenaOptions& options = {})
         : LagoonPool(stage, capacity_slots, options, stage.next_name()) {}
     LagoonPool(const Stage& stage, std::uint32_t capacity_slots,
-               const lagoon::ArenaOptions& options, const std::string& name, bool clocked = false)
-        : arena_(attach(stage, capacity_slots, options, name, clocked)), pool_(arena_->pool) {
+               const lagoon::ArenaOptions& options, const std::string& name,
+               PoolKind kind = PoolKind::plain)
+        : arena_(attach(stage, capacity_slots, options, name, kind)), pool_(arena_->pool) {
         if (!stage.is_creator()) return;
         for (std::uint32_t slot = 0; slot < capacity_slots; ++slot) {
             if (!pool_.add(PooledWord{slot})) throw std::runtime_error("the pool is too small");
@@ -67,21 +80,24 @@ public:
 private:
     static lagoon::Arena<PoolArena> attach(const Stage& stage, std::uint32_t capacity_slots,
                                            const lagoon::ArenaOptions& options,
-                                           const std::string& name, bool clocked) {
+                                           const std::string& name, PoolKind kind) {
         const lagoon::Count capacity{capacity_slots};
-        if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity, clocked);
-        return lagoon::Arena<PoolArena>::create(name, options, capacity, clocked);
+        if (!stage.is_creator()) return lagoon::Arena<PoolArena>::open(name, capacity, kind);
+        return lagoon::Arena<PoolArena>::create(name, options, capacity, kind);
     }
 
     lagoon::Arena<PoolArena> arena_;
     lagoon::Pool<PooledWord>& pool_;
 };
 
-/// The same with a PoolLife.
-class ClockedPool : public LagoonPool {
+/// The same, of another kind.
+template <PoolKind kind>
+class LagoonPoolOf : public LagoonPool {
 public:
-    ClockedPool(Stage& stage, std::uint32_t capacity_slots)
-        : LagoonPool(stage, capacity_slots, {}, stage.next_name(), true) {}
+    LagoonPoolOf(Stage& stage, std::uint32_t capacity_slots)
+        : LagoonPool(stage, capacity_slots, {}, stage.next_name(), kind) {}
 };
+using ClockedPool = LagoonPoolOf<PoolKind::clocked>;
+using FirstComePool = LagoonPoolOf<PoolKind::first_come>;
 
 }  // namespace lagoon_perf

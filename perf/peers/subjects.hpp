@@ -16,6 +16,7 @@ namespace lagoon_perf {
 
 constexpr const char* lagoon_name = "lagoon::Pool";
 constexpr const char* clocked_name = "lagoon::Pool, every clock on";
+constexpr const char* first_come_name = "lagoon::Pool, first come";
 constexpr const char* stack_name = "boost::lockfree::stack";
 constexpr const char* loffli_name = "iceoryx LoFFLi";
 constexpr const char* manager_name = "Python Manager().list()";

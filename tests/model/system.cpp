@@ -65,6 +65,7 @@ Answer is_byte_locked(int, std::int64_t byte) noexcept {
     return model::kernel_is_locked(lock_of(byte)) ? Answer::yes : Answer::no;
 }
 Fd reopen(int fd, const std::string&) { return Fd{fd}; }
+Fd duplicate(int fd) noexcept { return Fd{fd}; }
 
 int futex_wake(detail::Atomic<std::uint32_t>& word, int count) noexcept {
     return model::futex_wake(word.address(), count);

@@ -77,6 +77,9 @@ private:
         void operator()() const noexcept;
     };
 
+    [[nodiscard]] bool is_moved(std::uint32_t seen, SeenWord also) const noexcept;
+    Woken look_quickly(std::uint32_t seen, SeenWord also, bool* dying);
+
     Attachment* attachment_;
     std::uint64_t epoch_;  // of the process that waits: a forked child has no part in its sleeps
     Atomic<std::uint32_t>& event_;
@@ -84,7 +87,9 @@ private:
     std::optional<std::stop_callback<Poke>> poke_;
     std::uint64_t cap_ns_;
     std::uint32_t rotation_ = 0;
-    std::uint32_t polls_ = 0;  // for a death that was announced and is not proved yet
+    // For a death that was announced and is not proved yet.
+    std::uint32_t polls_ = 0;
+    int quick_looks_ = 0;
 };
 
 /// Moves the event word on and wakes up to `sleepers` of those who sleep on it.

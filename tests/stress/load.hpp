@@ -74,9 +74,10 @@ struct Room {
 using Arena = lagoon::Arena<Room>;
 
 inline Arena make_room(std::uint64_t capacity, std::uint32_t quarantine_after = 0,
-                       lagoon::WaitOrder order = lagoon::WaitOrder::any) {
+                       lagoon::WaitOrder order = lagoon::WaitOrder::any,
+                       const lagoon::ArenaOptions& options = {}) {
     (void)seed();  // one for all processes
-    return Arena::create(support::unique_name("stress"), {}, lagoon::Count{capacity},
+    return Arena::create(support::unique_name("stress"), options, lagoon::Count{capacity},
                          quarantine_after, order);
 }
 inline constexpr std::array both_orders{lagoon::WaitOrder::any, lagoon::WaitOrder::first_come};

@@ -92,6 +92,8 @@ struct Attachment {
     }
 };
 
+class PlaceInQueue;
+
 /// What a process keeps of one pool beside its threads' caches.
 struct PoolPrivate {
     ErasedHooks hooks;
@@ -104,6 +106,8 @@ struct PoolPrivate {
     std::map<std::uint64_t, std::uint64_t> left_dirty;  // by slot: the word that was counted
     std::uint32_t waiters = 0;        // threads on the shared lane that wait here, and of which
     std::uint64_t waiters_epoch = 0;  // process
+    PlaceInQueue* queue = nullptr;    // those that have a turn, and of which process
+    std::uint64_t queue_epoch = 0;
     // Hints: where on_overdue goes on, and not before when.
     Atomic<std::uint64_t> overdue_at{0};
     Atomic<std::uint64_t> overdue_due_ns{0};

@@ -201,7 +201,7 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     const bool remembers = remembers_slots(*body);
     cache->owner_bits = !remembers ? ~word::owner_mask : mine & word::owner_mask;
     cache->own = &own;
-    cache->ticket = no_ticket;
+    cache->waits = 0;
     cache->demand = &body->demand;
     cache->free_hints = reinterpret_cast<Atomic<std::uint64_t>*>(
         reinterpret_cast<std::byte*>(body) + body->hints_at);

@@ -49,7 +49,7 @@ void mark_closed(PoolObject& pool) noexcept {
 void tell_closed(PoolObject& pool) noexcept {
     mark_closed(pool);
     call_attention(body_of(pool));
-    wake(body_of(pool).event, everybody);
+    wake_everybody(pool);
 }
 
 void pool_close(PoolObject& pool) {

@@ -113,6 +113,18 @@ Turn ask_turn(PoolBody& body) noexcept {
     return Turn::busy;
 }
 
+std::uint64_t free_turns(PoolBody& body) noexcept {
+    const std::uint64_t retry = next_try_ns(body);
+    if (retry != 0 && is_later(body.creation, retry, clock_ns())) return 0;
+    if (body.creation.at_once == 0) return body.capacity;
+    std::uint64_t free = 0;
+    for (std::uint64_t i = 0; i < body.creation.at_once; ++i) {
+        // T1 acquire load <- T2. kept: as in ask_turn; whose turn ends wakes all.
+        free += is_spent(body, body.making.turn[i].load(std::memory_order_acquire)) ? 1 : 0;
+    }
+    return free;
+}
+
 Turn take_turn(PoolBody& body, Taken building) noexcept {
     const CreationPolicy& policy = body.creation;
     const std::uint64_t at_once = policy.at_once;

@@ -22,6 +22,8 @@ enum class Turn : std::uint32_t {
 [[nodiscard]] Turn ask_turn(PoolBody& body) noexcept;
 /// By who has claimed a place and not begun to fill it.
 [[nodiscard]] Turn take_turn(PoolBody& body, Taken building) noexcept;
+/// How many might have a turn now. After a failure whoever comes first when it is time tries.
+[[nodiscard]] std::uint64_t free_turns(PoolBody& body) noexcept;
 /// When one may be tried again, in nanoseconds of the clock; 0: it has been, or nothing failed.
 [[nodiscard]] std::uint64_t next_try_ns(const PoolBody& body) noexcept;
 

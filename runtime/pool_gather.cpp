@@ -8,6 +8,7 @@
 //   gatherer, with some of them      leases of a dead borrower, and its name in the word: both are
 //                                    repaired, and the next one takes the word from a dead lane
 //   gatherer, before its last wake   its own death wakes a sleeper, whose repairer wakes all
+#include <optional>
 #include <utility>
 
 #include "pool_body.hpp"
@@ -100,6 +101,7 @@ struct Order {
     PoolCache& cache;
     std::uint64_t wanted;
     Taken* taken;
+    std::optional<PlaceInQueue>& place;  // its turn, from the first wait on
 };
 
 void give_back_unused(const Order& order, Taken taken) noexcept {
@@ -121,7 +123,6 @@ bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
 Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& place,
                          const Patience& patience) {
     PoolBody& body = body_of(order.pool);
-    const LaneView& lane = lane_of(&order.pool);
     Sleeper sleeper{&order.pool, place.event(), patience};
     count(body.waits);
     Outcome outcome = Outcome::ok;
@@ -132,11 +133,11 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
         // The hook may gather here itself.
         if (std::chrono::steady_clock::now() >= next_tell(order.pool)) {
             gatherer.let_go();
+            place.step_aside();
             (void)tell_overdue(order.pool, duty_slots);
         }
         // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
         const std::uint32_t seen = place.event().load(std::memory_order_acquire);
-        const SeenWord of_pool = place.of_pool();
         if (woken == Woken::cap && seen == slept_on) unasked = true;
         place.announce();
         const bool mine = gatherer.try_take();
@@ -152,8 +153,9 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
         if (can_settle(order.pool, effort)) {
             // A hook may gather here itself, and takes our mark away.
             gatherer.let_go();
+            place.step_aside();
             (void)settle_dirty(order.pool, patience, effort);
-            if (lane.shared) place.withdraw();
+            place.pause();
             woken = Woken::event;
             continue;
         }
@@ -162,10 +164,10 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
         const std::uint32_t now = place.event().load(std::memory_order_acquire);
         slept_on = now - seen <= got ? now : seen;
         unasked = false;
-        woken = sleeper.sleep(slept_on, next_tell(order.pool), of_pool);
-        if (lane.shared) place.withdraw();
+        woken = sleeper.sleep(slept_on, next_tell(order.pool));
+        place.pause();
     }
-    place.withdraw();
+    place.leave();
     if (outcome == Outcome::timed_out) count(body.timed_out);
     if (outcome == Outcome::ok && unasked) count(body.late_wakes);
     // A wake-up that we may have been given is somebody else's now.
@@ -202,9 +204,9 @@ Outcome gather(const Order& order, const Patience& patience) {
     }
     if (is_closed(body)) return Outcome::closed;
     if (tries) return Outcome::would_block;
-    PlaceInQueue place{pool, order.cache, lane, order.wanted, false};
     if (!may_wait(pool, lane)) return Outcome::too_many_waiters;
-    return gather_patiently(order, gatherer, place, patience);
+    if (!order.place) order.place.emplace(pool, order.cache, lane, order.wanted, false);
+    return gather_patiently(order, gatherer, *order.place, patience);
 }
 
 /// All were taken, and nobody gathers now: a check may do what it likes. The first that does not
@@ -228,7 +230,8 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
     Outcome why = Outcome::closed;
     PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return why;
-    const Order order{pool, *cache, wanted, taken};
+    std::optional<PlaceInQueue> place;
+    const Order order{pool, *cache, wanted, taken, place};
     const bool checks = has_life(body_of(pool)) && patience.deadline != Deadline::min();
     if (checks) tend(pool);
     // Repeats when a resource was ended, of which there are only so many.

@@ -195,6 +195,10 @@ void note_idle(PoolBody& body, std::uint64_t index) noexcept {
     if (has_life(body)) note(record_of(body, index).returned_ns, clock_ns());
 }
 
+bool is_past_lifetime(PoolBody& body, std::uint64_t index, std::uint64_t now) noexcept {
+    return has_life(body) && is_due(record_of(body, index), now);
+}
+
 bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,
               std::uint64_t now) noexcept {
     PoolBody& body = *cache.body;

@@ -41,6 +41,8 @@ const char* life_flaw(const PoolBody& body, std::uint64_t storage_bytes) noexcep
 void begin_life(PoolObject& pool, std::uint64_t index) noexcept;
 /// The slot is CHECKING and ours, and is about to be idle.
 void note_idle(PoolBody& body, std::uint64_t index) noexcept;
+/// Is this FREE slot's resource one that may_lend ends?
+bool is_past_lifetime(PoolBody& body, std::uint64_t index, std::uint64_t now) noexcept;
 /// May this FREE slot be taken? One whose lifetime is over is ended; a check that it wants is left
 /// to who may run hooks.
 bool may_lend(PoolCache& cache, std::uint64_t index, std::uint64_t free,

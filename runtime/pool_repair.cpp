@@ -19,8 +19,8 @@
 // it has stored, plainly or not. A living one's store that is still on its way leaves a word here
 // that names the living, which no repair touches, or one of before, from which no swap succeeds;
 // and bits are only set here, never cleared.
-#include "pool_body.hpp"
 #include "pool_creation.hpp"
+#include "pool_queue.hpp"
 #include "reap.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -111,6 +111,7 @@ void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) call_attention(body);  // the closer may have died before that
+    repair_queue(pool, dead);
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         repair_kept(pool, index, dead);
         const std::uint64_t word = truth_of(body, index);

@@ -19,7 +19,8 @@ constexpr std::uint64_t last_cap_ns = 1'000'000'000;
 // Between a death's hint and its proof; longer with every look, for a hint may be false.
 constexpr std::chrono::microseconds dying_pause{100};
 constexpr std::uint32_t looks_per_pause = 16;
-// Before the first pause, some 2 ms in all: a small process is gone before a timer comes back.
+// Before the first pause: a small process is gone before a timer comes back.
+constexpr std::chrono::milliseconds quick_time{2};
 constexpr int quick_looks = spin_rounds(1000);
 constexpr std::uint32_t polls_before_doubt = 128;  // some 50 ms
 constexpr std::size_t most_words = 128;
@@ -73,20 +74,16 @@ bool Sleeper::arena_closed() const noexcept {
     return attachment_->header->state.load(std::memory_order_acquire) != 0;
 }
 
-bool Sleeper::is_moved(std::uint32_t seen, SeenWord also) const noexcept {
-    // E2 acquire load <- E1: as before a sleep. kept: whoever goes to sleep is asked by the kernel.
-    return event_.load(std::memory_order_acquire) != seen ||
-           // E2 acquire load <- E1. kept: as above.
-           (also.word != nullptr && also.word->load(std::memory_order_acquire) != also.seen);
-}
-
 /// Somebody is about to be dead: looks until that is proved, or something else comes, or for so
 /// long that it is not small. Lets others run, the dying one among them.
-Woken Sleeper::look_quickly(std::uint32_t seen, SeenWord also, bool* dying) {
-    while (*dying && quick_looks_ < quick_looks) {
+Woken Sleeper::look_quickly(std::uint32_t seen, Deadline look_at, bool* dying) {
+    const Deadline until =
+        std::min({std::chrono::steady_clock::now() + quick_time, patience_.deadline, look_at});
+    while (*dying && quick_looks_ < quick_looks && std::chrono::steady_clock::now() < until) {
         ++quick_looks_;
         std::this_thread::yield();
-        if (is_moved(seen, also)) return Woken::event;
+        // E2 acquire load <- E1. kept: whoever goes to sleep is asked by the kernel.
+        if (event_.load(std::memory_order_acquire) != seen) return Woken::event;
         if (repair_the_marked(*attachment_, dying).processes == 0) continue;
         quick_looks_ = 0;
         return Woken::death;
@@ -94,7 +91,7 @@ Woken Sleeper::look_quickly(std::uint32_t seen, SeenWord also, bool* dying) {
     return Woken::cap;
 }
 
-Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
+Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     Attachment& attachment = *attachment_;
     std::array<os::Watched, most_words> words;
     std::size_t count = 0;
@@ -104,8 +101,6 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
     words[count] = {&attachment.header->event,
                     attachment.header->event.load(std::memory_order_acquire)};
     ++count;
-    if (also.word != nullptr) words[count++] = {also.word, also.seen};
-    const auto events = static_cast<std::uint32_t>(count);
     const std::uint32_t members = attachment.header->max_members;
     for (std::uint32_t n = 0; n < members && count < most_words; ++n) {
         const std::uint32_t i = (n + rotation_) % members;
@@ -115,27 +110,31 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
         const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
         if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
     }
-    if (members > most_words - events)
-        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - events) % members;
+    if (members > most_words - 2)
+        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
     // Looked for after the words were read: a death in between has changed one of those that are
     // watched, or is found here.
     bool dying = false;
     if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
     if (dying) {
-        const Woken quick = look_quickly(seen, also, &dying);
+        const Woken quick = look_quickly(seen, look_at, &dying);
         if (quick != Woken::cap) return quick;
     }
     const auto now = std::chrono::steady_clock::now();
     const auto pause = dying_pause * (1 + std::min(polls_, polls_before_doubt) / looks_per_pause);
-    const auto cap = now + (dying ? std::chrono::nanoseconds{pause}
-                                  : std::chrono::nanoseconds{jittered(cap_ns_, this)});
+    // Looks that come more often than caps do not put them off.
+    if (cap_at_ == for_ever) cap_at_ = now + std::chrono::nanoseconds{jittered(cap_ns_, this)};
+    const Deadline cap = dying ? now + pause : cap_at_;
     std::size_t which = 0;
     const os::Slept slept = os::futex_wait_any(
-        {words.data(), count}, std::min({patience_.deadline, Deadline{cap}, look_at}), &which);
+        {words.data(), count}, std::min({patience_.deadline, cap, look_at}), &which);
+    const bool looks =
+        look_at != for_ever && std::chrono::steady_clock::now() >= look_at && look_at < cap_at_;
+    if (!looks) cap_at_ = for_ever;
     switch (slept) {
         case os::Slept::woken:
         case os::Slept::changed:
-            if (which < events && slept == os::Slept::woken) return Woken::event;
+            if (which <= 1 && slept == os::Slept::woken) return Woken::event;
             (void)repair_the_marked(attachment, &dying);
             return Woken::event;
         case os::Slept::interrupted: return Woken::event;
@@ -143,7 +142,7 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at, SeenWord also) {
         case os::Slept::timed_out: break;
     }
     if (expired()) return Woken::deadline;
-    if (look_at != for_ever && std::chrono::steady_clock::now() >= look_at) return Woken::event;
+    if (looks) return Woken::event;
     if (dying && ++polls_ % polls_before_doubt != 0) return Woken::event;
     // The cap guards against lost hints: also against deaths that no keeper could announce.
     const bool repaired = repair_the_dead(attachment).processes > 0;

@@ -4,9 +4,9 @@
 //              cache line unless dense, and 3.05 bits of hints; a cache line per lane
 //   Unit       slots; the capacity is fixed when the arena is created
 //   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing (but for a
-//              thread's first call, which takes a lane under the process's mutex); giving back
-//              makes a system call only when somebody waits. The waiting forms sleep in the kernel.
-//              Factories and hooks run outside of any lock
+//              thread's first call, which takes a lane under a mutex), also in a signal handler
+//              that gives back what it has taken; giving back makes a system call only when
+//              somebody waits. The waiting forms sleep. Factories and hooks run outside of any lock
 //   Errors     the set-up errors of every member; invalid_argument for a capacity that cannot be.
 //              Ordinary ends are told by Lease::status(). A factory's exception reaches its caller
 //   Death      of a borrower: the resource comes back by OnDeath, recovered() says so; of a builder

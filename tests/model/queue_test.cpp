@@ -105,8 +105,7 @@ TEST_CASE("model: whoever leaves the queue sees what came back while it was the 
     scene.actor(
         "a", 0,
         [served](QueueRoot<2>&) {
-            served->queued().withdraw();
-            served->queued().~PlaceInQueue();
+            served->queued().leave();
             join_actor(2);
             served->lease.give_back();
         },
@@ -144,6 +143,14 @@ TEST_CASE("model: what was due to one who dies in the queue is the next one's") 
     scene.holder("a", 0).waiter("b", 1).waiter("c", 2);
     scene.mortal({1});
     look_everywhere(scene.program(), 1, 1);
+}
+
+TEST_CASE("model: two are left in the queue by one who dies") {
+    auto scene = QueueScene<1>("queue.dies.two").idle(1);
+    scene.holder("a", 0).waiter("b", 1).waiter("c", 2).waiter("d", 3);
+    scene.mortal({1});
+    look(scene.program(), Under::coherent, 1, 1);
+    look(scene.program(), Under::chance, 1, 1);
 }
 
 TEST_CASE("model: a releaser who dies leaves nobody asleep in the queue") {

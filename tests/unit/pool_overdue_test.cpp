@@ -199,6 +199,23 @@ TEST_CASE("pool life: whoever waits for what is out for too long runs on_overdue
     CHECK(told == 1);
 }
 
+TEST_CASE("pool life: looks for on_overdue put off no look for deaths that nobody announces",
+          "[child]") {
+    auto room = make_room({.lease_limit = 80ms}, 1, 1);
+    room.hooks(room->items, {.on_overdue = [](const auto&) {}});
+    const support::Flag taken;
+    support::Child holder{[&, name = room.name()] {
+        const auto mine = Arena::open(name, {.keeper = false});
+        const auto lease = mine->items.acquire();
+        taken.raise();
+        for (;;) ::pause();
+        return 0;
+    }};
+    taken.wait();
+    holder.kill();
+    CHECK(room->items.acquire());
+}
+
 TEST_CASE("pool life: of several processes with on_overdue one runs it") {
     auto room = make_room({.lease_limit = limit}, 1, 1);
     const auto lease = room->items.acquire();

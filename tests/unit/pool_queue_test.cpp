@@ -1,98 +1,20 @@
 // pool_queue_test.cpp: waiters are served in the order of their coming, where the pool says so.
 #include <lagoon/lagoon.hpp>
 
-#include <signal.h>
-
-#include <catch2/catch.hpp>
-#include <mutex>
+#include <atomic>
 #include <thread>
 #include <vector>
 
-#include "support/pools.hpp"
+#include <catch2/catch.hpp>
+
+#include "runtime/pool_body.hpp"
+#include "support/queues.hpp"
 
 using lagoon::Outcome;
 using lagoon::WaitOrder;
-using support::Child;
+namespace detail = lagoon::detail;
+using namespace support::queues;
 using namespace std::chrono_literals;
-
-namespace {
-
-struct Item {
-    std::int64_t number = 0;
-};
-struct Room {
-    explicit Room(lagoon::Count capacity = 1, std::uint32_t most = 0)
-        : items{"items",
-                {.capacity = capacity, .max_waiters = most, .wait_order = WaitOrder::first_come}} {}
-    lagoon::Pool<Item> items;
-};
-using Arena = lagoon::Arena<Room>;
-
-Arena make_room(std::uint64_t capacity, std::uint64_t filled, const lagoon::ArenaOptions& with = {},
-                std::uint32_t most_waiters = 0) {
-    auto room = Arena::create(support::unique_name("queue"), with, capacity, most_waiters);
-    for (std::uint64_t i = 0; i < filled; ++i) room->items.add(Item{});
-    return room;
-}
-void wait_for_waiters(const Arena& room, std::uint64_t count) {
-    support::wait_until([&] { return room->items.stats().waiting == count; });
-}
-
-/// Waits as a process of its own, and ends when it has had what it waited for.
-Child waiting_process(const Arena& room) {
-    const std::uint64_t before = room->items.stats().waiting;
-    Child child{[name = room.name()] {
-        const auto mine = Arena::open(name);
-        return mine->items.acquire() ? 0 : 1;
-    }};
-    wait_for_waiters(room, before + 1);
-    return child;
-}
-
-/// Threads that come to the queue one after another, and what they say they have had.
-class Crowd {
-public:
-    explicit Crowd(const Arena& room) : room_{room} {}
-    ~Crowd() { join(); }
-    Crowd(const Crowd&) = delete;
-    Crowd& operator=(const Crowd&) = delete;
-
-    /// `wait` returns a lease or several, which are given back when it has been noted.
-    template <class Wait>
-    void add(int name, Wait&& wait) {
-        const std::uint64_t before = room_->items.stats().waiting;
-        threads_.emplace_back([this, name, wait] {
-            const auto had = wait(room_->items);
-            const std::lock_guard lock{mutex_};
-            served_.push_back(name);
-        });
-        wait_for_waiters(room_, before + 1);
-    }
-    void add_one(int name) {
-        add(name, [](auto& items) { return items.acquire(); });
-    }
-    std::vector<int> join() {
-        for (auto& thread : threads_) thread.join();
-        threads_.clear();
-        return served_;
-    }
-
-private:
-    const Arena& room_;
-    std::vector<std::thread> threads_;
-    std::mutex mutex_;
-    std::vector<int> served_;
-};
-
-void require_at_rest(const Arena& room, std::uint64_t idle) {
-    const auto stats = room->items.stats();
-    CHECK(stats.idle == idle);
-    CHECK(stats.waiting == 0);
-    CHECK(stats.late_wakes == 0);
-    CHECK(stats.damaged == 0);
-}
-
-}  // namespace
 
 TEST_CASE("pool queue: whoever has waited longest is served") {
     auto room = make_room(
@@ -102,68 +24,6 @@ TEST_CASE("pool queue: whoever has waited longest is served") {
     for (int name = 0; name < 8; ++name) crowd.add_one(name);
     held.give_back();
     CHECK(crowd.join() == std::vector{0, 1, 2, 3, 4, 5, 6, 7});
-    require_at_rest(room, 1);
-}
-
-TEST_CASE("pool queue: nobody who comes later takes what is due to one who waits", "[child]") {
-    auto room = make_room(1, 1);
-    auto held = room->items.acquire();
-    Child first = waiting_process(room);
-    support::stop(first);
-    held.give_back();
-    CHECK(room->items.idle() == 1);
-    CHECK(room->items.try_acquire().status() == Outcome::would_block);
-    CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
-    CHECK(room->items.try_acquire_n(1).empty());
-    CHECK_FALSE(room->items.try_acquire_or_create([] { return Item{}; }));
-    ::kill(first.pid(), SIGCONT);
-    CHECK(first.wait() == support::exited(0));
-    CHECK(room->items.try_acquire());
-    require_at_rest(room, 1);
-}
-
-TEST_CASE("pool queue: a stopped process keeps what is due to it and no more", "[child]") {
-    auto room = make_room(2, 2);
-    auto held = room->items.acquire_n(2);
-    Child first = waiting_process(room);
-    support::stop(first);
-    Crowd crowd{room};
-    crowd.add_one(2);
-    crowd.add_one(3);
-    held.clear();  // one for the stopped, the other for each of the two in turn
-    CHECK(crowd.join() == std::vector{2, 3});
-    CHECK_FALSE(room->items.acquire_n_for(1ms, 2).size() == 2);
-    CHECK(room->items.try_acquire());
-    SECTION("until it goes on") {
-        ::kill(first.pid(), SIGCONT);
-        CHECK(first.wait() == support::exited(0));
-    }
-    SECTION("until it dies") {
-        first.kill();
-        (void)support::reap_dead(room);
-    }
-    CHECK(room->items.acquire_n(2).size() == 2);
-    require_at_rest(room, 2);
-}
-
-TEST_CASE("pool queue: what was due to one who dies is the next one's", "[child]") {
-    auto room = make_room(1, 1);
-    auto held = room->items.acquire();
-    Child first = waiting_process(room);
-    Crowd crowd{room};
-    crowd.add_one(2);
-    SECTION("before it is there") {
-        first.kill();
-        held.give_back();
-    }
-    SECTION("when it is there") {
-        support::stop(first);
-        held.give_back();
-        CHECK(room->items.idle() == 1);
-        first.kill();
-    }
-    CHECK(crowd.join() == std::vector{2});
-    (void)support::reap_dead(room, 0);
     require_at_rest(room, 1);
 }
 
@@ -183,37 +43,111 @@ TEST_CASE("pool queue: one who wants several is not passed by those who want one
     require_at_rest(room, 3);
 }
 
-TEST_CASE("pool queue: places are given in the same order", "[child]") {
-    auto room = make_room(1, 0);
-    const auto make = [](auto& items) {
-        return items.acquire_or_create([](Item& item) { ++item.number; });
-    };
-    auto held = make(room->items);
+TEST_CASE("pool queue: turns to make a resource are given in the same order") {
+    auto room = make_room(3, 0, {}, 0, 1);
+    const support::Flag go;
+    std::vector<int> made;
     Crowd crowd{room};
-    for (int name = 0; name < 3; ++name) crowd.add(name, make);
-    SECTION("a place") { held.discard(); }
-    SECTION("what comes back") { held.give_back(); }
-    CHECK(crowd.join() == std::vector{0, 1, 2});
+    std::thread first{[&] {
+        const auto lease = room->items.acquire_or_create([&](Item&) { go.wait(); });
+        support::wait_until([&] { return room->items.stats().created == 3; });
+    }};
+    support::wait_until([&] { return room->items.stats().creating == 1; });
+    for (int name = 0; name < 2; ++name) {
+        crowd.add(name, [&, name](auto& items) {
+            return items.acquire_or_create([&](Item&) { made.push_back(name); });
+        });
+    }
+    std::thread last;
+    {
+        const std::uint64_t before = room->items.stats().waiting;
+        last = std::thread{[&] { CHECK(room->items.acquire()); }};
+        wait_for_waiters(room, before + 1);
+    }
+    go.raise();
+    support::wait_until([&] { return room->items.stats().created >= 2; });
+    // The second of them may have what the first gives back, or a place of its own.
+    (void)crowd.join();
+    room->items.add(Item{});
+    first.join();
+    last.join();
+    REQUIRE(!made.empty());
+    CHECK(made.front() == 0);
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool queue: a hook that takes from its own pool stands behind nobody") {
+    auto room = make_room(2, 2);
+    auto held = room->items.acquire_n(2);
+    std::atomic<bool> inner = false;
+    room.hooks(room->items, {.check = [&](Item&) {
+                   inner = static_cast<bool>(room->items.acquire());
+                   return true;
+               }});
+    // A borrower dies with one of them, which is to be checked.
+    held.clear();
+    CHECK(support::in_child([&] {
+              const auto mine = Arena::open(room.name());
+              const auto lease = mine->items.acquire();
+              ::_exit(lease ? 0 : 1);
+              return 1;
+          }) == support::exited(0));
+    auto other = room->items.acquire();
+    CHECK(other);
+    CHECK(inner == false);
+    // Whoever of the two comes to it runs the hook.
+    std::thread several{[&] { CHECK(room->items.acquire_n(2).size() == 2); }};
+    wait_for_waiters(room, 1);
+    other.give_back();
+    (void)room.reap();
+    several.join();
+    CHECK(inner);
+    require_at_rest(room, 2);
+}
+
+TEST_CASE("pool queue: a mark of one who does not wait holds up nobody") {
+    auto room = make_room(1, 1);
+    detail::PoolObject& pool = support::object_of(room->items);
+    // As who takes a dead one's lane finds it.
+    detail::announce_wait(pool, detail::lane_of(&pool));
+    std::thread{[&] { CHECK(room->items.try_acquire()); }}.join();
+    detail::withdraw_wait(pool, detail::lane_of(&pool));
     require_at_rest(room, 1);
 }
 
-TEST_CASE("pool queue: who is content with a place leaves what is idle to others", "[child]") {
-    auto room = make_room(2, 2);
-    auto held = room->items.acquire_n(2);
-    Child first{[name = room.name()] {
-        const auto mine = Arena::open(name);
-        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
+TEST_CASE("pool queue: threads on the process's lane stand where the first of them stands") {
+    auto room = make_room(1, 1, {.max_threads = 2});
+    auto held = room->items.acquire();
+    const support::Flag own_lane;
+    const support::Flag go;
+    std::vector<int> served;
+    std::thread with_lane{[&] {
+        CHECK_FALSE(room->items.try_acquire());
+        own_lane.raise();
+        go.wait();
+        const auto lease = room->items.acquire();
+        served.push_back(2);
     }};
+    own_lane.wait();
+    const auto share = [&](int name) {
+        return std::thread{[&, name] {
+            const auto lease = room->items.acquire();
+            served.push_back(name);
+        }};
+    };
+    std::thread one = share(1);
     wait_for_waiters(room, 1);
-    support::stop(first);
-    held[0].discard();
-    // The only place is due to the first.
-    CHECK_FALSE(room->items.try_acquire_or_create([] { return Item{}; }));
-    held[1].discard();
-    CHECK(room->items.try_acquire_or_create([] { return Item{}; }));
-    ::kill(first.pid(), SIGCONT);
-    CHECK(first.wait() == support::exited(0));
-    CHECK(room->items.stats().late_wakes == 0);
+    go.raise();
+    wait_for_waiters(room, 2);
+    std::thread three = share(3);
+    support::wait_until([&] { return room->items.stats().waits >= 2; });
+    held.give_back();
+    one.join();
+    with_lane.join();
+    three.join();
+    CHECK(served[0] == 1);
+    CHECK(served.size() == 3);
+    require_at_rest(room, 1);
 }
 
 TEST_CASE("pool queue: whoever gives up leaves its turn to the next") {
@@ -245,8 +179,7 @@ TEST_CASE("pool queue: threads that share the process's lane all wait and all ar
     held.clear();
     for (auto& thread : threads) thread.join();
     CHECK(served == 6);
-    CHECK(room->items.stats().idle == 2);
-    CHECK(room->items.stats().waiting == 0);
+    require_at_rest(room, 2);
 }
 
 TEST_CASE("pool queue: one who is turned away has taken nobody's turn") {

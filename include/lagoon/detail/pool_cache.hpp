@@ -35,12 +35,12 @@ struct alignas(cache_line_bytes) PoolCache {
     std::uint32_t lane;
     bool shared;  // the lane is the process's: never in `hot`
     std::uint32_t top;
-    bool light_store;      // a release may be a plain store
-    bool others_light;     // others' releases are plain stores
-    bool settling;         // this thread runs hooks here
-    bool validates;        // of a life policy: what it takes now it will check if it must
-    PoolPrivate* own;      // this process's hooks
-    std::uint64_t ticket;  // of its wait, or no_ticket
+    bool light_store;     // a release may be a plain store
+    bool others_light;    // others' releases are plain stores
+    bool settling;        // this thread runs hooks here
+    bool validates;       // of a life policy: what it takes now it will check if it must
+    PoolPrivate* own;     // this process's hooks
+    std::uint64_t waits;  // this thread, as its lane's entry in the queue says; or 0
     Keeping keeping;
     struct Remembered {
         std::uint64_t word;  // FREE, as I left it

@@ -7,7 +7,7 @@
 //   Death      runtime/DESIGN.md, "The pool, window by window"
 //   Edges      P2, P5, K4 -> P1   what a holder wrote into the resource; O1 and O2 are the same
 //              words in runtime/pool_body.hpp
-//              P2 with D1 (pool_wait.cpp): a releaser's store and a waiter's mark cannot miss
+//              P2 with D1 (pool_demand.cpp): a releaser's store and a waiter's mark cannot miss
 //              each other, by the asymmetric fence
 #pragma once
 

@@ -96,16 +96,12 @@ struct PoolBody {
 };
 static_assert(sizeof(PoolBody) == 11 * cache_line_bytes);
 
-/// In the arena: of one lane and pool, where waiters are served in the order of their coming. Says
-/// something while the lane's bit is set in the demand.
+/// In the arena: of one lane and pool, where waiters are served in the order of their coming.
 struct alignas(cache_line_bytes) QueueEntry {
-    Atomic<std::uint64_t> ticket;
-    Atomic<std::uint64_t> wants;  // how many slots, and whether a place would do (pool_queue.cpp)
+    Atomic<std::uint64_t> waits;  // what it waits for, and who came first (pool_queue.cpp); or 0
     Atomic<std::uint32_t> event;
 };
 static_assert(sizeof(QueueEntry) == cache_line_bytes);
-/// Of who does not wait.
-constexpr std::uint64_t no_ticket = ~std::uint64_t{0};
 
 /// In the root struct.
 struct alignas(cache_line_bytes) PoolObject {

@@ -44,12 +44,6 @@ enum class Woken : std::uint32_t {
     cap,       // nothing happened for the length of one sleep: look again
 };
 
-/// An event word as it was seen, or none.
-struct SeenWord {
-    Atomic<std::uint32_t>* word = nullptr;
-    std::uint32_t seen = 0;
-};
-
 /// One waiter's sleeps on one event word. Construct it before announcing the wait; it makes a
 /// stop request wake the sleeper.
 class Sleeper {
@@ -62,8 +56,8 @@ public:
     Sleeper& operator=(const Sleeper&) = delete;
 
     /// Sleeps while the event word is `seen`, at the most until the deadline or the cap; or until
-    /// `look_at`, when there is something to look at that nobody wakes for. `also`: another event.
-    Woken sleep(std::uint32_t seen, Deadline look_at = for_ever, SeenWord also = {});
+    /// `look_at`, when there is something to look at that nobody wakes for.
+    Woken sleep(std::uint32_t seen, Deadline look_at = for_ever);
 
     [[nodiscard]] bool stop_requested() const noexcept { return patience_.stop.stop_requested(); }
     [[nodiscard]] bool expired() const noexcept;
@@ -77,8 +71,7 @@ private:
         void operator()() const noexcept;
     };
 
-    [[nodiscard]] bool is_moved(std::uint32_t seen, SeenWord also) const noexcept;
-    Woken look_quickly(std::uint32_t seen, SeenWord also, bool* dying);
+    Woken look_quickly(std::uint32_t seen, Deadline look_at, bool* dying);
 
     Attachment* attachment_;
     std::uint64_t epoch_;  // of the process that waits: a forked child has no part in its sleeps
@@ -86,6 +79,7 @@ private:
     const Patience& patience_;
     std::optional<std::stop_callback<Poke>> poke_;
     std::uint64_t cap_ns_;
+    Deadline cap_at_ = for_ever;  // of a sleep that was only interrupted by a look; else for_ever
     std::uint32_t rotation_ = 0;
     // For a death that was announced and is not proved yet.
     std::uint32_t polls_ = 0;

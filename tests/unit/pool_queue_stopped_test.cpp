@@ -1,0 +1,135 @@
+// pool_queue_stopped_test.cpp: in a queue, who is stopped keeps what is due to it, and who dies
+// keeps nothing.
+#include <lagoon/lagoon.hpp>
+
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "support/queues.hpp"
+
+using lagoon::Outcome;
+using support::Child;
+using namespace support::queues;
+using namespace std::chrono_literals;
+
+TEST_CASE("pool queue: nobody who comes later takes what is due to one who waits", "[child]") {
+    auto room = make_room(1, 1);
+    auto held = room->items.acquire();
+    Child first = waiting_process(room);
+    support::stop(first);
+    held.give_back();
+    CHECK(room->items.idle() == 1);
+    CHECK(room->items.try_acquire().status() == Outcome::would_block);
+    CHECK(room->items.acquire_for(1ms).status() == Outcome::timed_out);
+    CHECK(room->items.try_acquire_n(1).empty());
+    CHECK_FALSE(room->items.try_acquire_or_create([] { return Item{}; }));
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.try_acquire());
+    require_at_rest(room, 1);
+}
+
+TEST_CASE("pool queue: a stopped process keeps what is due to it and no more", "[child]") {
+    auto room = make_room(2, 2);
+    auto held = room->items.acquire_n(2);
+    Child first = waiting_process(room);
+    support::stop(first);
+    Crowd crowd{room};
+    crowd.add_one(2);
+    crowd.add_one(3);
+    held.clear();  // one for the stopped, the other for each of the two in turn
+    CHECK(crowd.join() == std::vector{2, 3});
+    CHECK_FALSE(room->items.acquire_n_for(1ms, 2).size() == 2);
+    CHECK(room->items.try_acquire());
+    SECTION("until it goes on") {
+        ::kill(first.pid(), SIGCONT);
+        CHECK(first.wait() == support::exited(0));
+    }
+    SECTION("until it dies") {
+        first.kill();
+        (void)support::reap_dead(room);
+    }
+    CHECK(room->items.acquire_n(2).size() == 2);
+    require_at_rest(room, 2);
+}
+
+TEST_CASE("pool queue: what was due to one who dies is the next one's", "[child]") {
+    auto room = make_room(1, 1);
+    auto held = room->items.acquire();
+    Child first = waiting_process(room);
+    Crowd crowd{room};
+    crowd.add_one(2);
+    SECTION("before it is there") {
+        first.kill();
+        held.give_back();
+    }
+    SECTION("when it is there") {
+        support::stop(first);
+        held.give_back();
+        CHECK(room->items.idle() == 1);
+        first.kill();
+    }
+    CHECK(crowd.join() == std::vector{2});
+    (void)support::reap_dead(room, 0);
+    require_at_rest(room, 1);
+}
+
+TEST_CASE("pool queue: places are given in the same order", "[child]") {
+    auto room = make_room(1, 0);
+    const auto make = [](auto& items) {
+        return items.acquire_or_create([](Item& item) { ++item.number; });
+    };
+    auto held = make(room->items);
+    Crowd crowd{room};
+    for (int name = 0; name < 3; ++name) crowd.add(name, make);
+    SECTION("a place") { held.discard(); }
+    SECTION("what comes back") { held.give_back(); }
+    CHECK(crowd.join() == std::vector{0, 1, 2});
+    require_at_rest(room, 1);
+}
+
+TEST_CASE("pool queue: who is content with a place leaves what is idle to others", "[child]") {
+    auto room = make_room(2, 2);
+    auto held = room->items.acquire_n(2);
+    Child first{[name = room.name()] {
+        const auto mine = Arena::open(name);
+        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
+    }};
+    wait_for_waiters(room, 1);
+    support::stop(first);
+    held[0].discard();
+    // The only place is due to the first.
+    CHECK_FALSE(room->items.try_acquire_or_create([] { return Item{}; }));
+    held[1].discard();
+    CHECK(room->items.try_acquire_or_create([] { return Item{}; }));
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool queue: a stopped process that a place would serve leaves what is idle", "[child]") {
+    auto room = make_room(2, 2);
+    auto held = room->items.acquire_n(2);
+    Child first{[name = room.name()] {
+        const auto mine = Arena::open(name);
+        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
+    }};
+    wait_for_waiters(room, 1);
+    support::stop(first);
+    held[0].discard();
+    SECTION("to who asks") {
+        held[1].give_back();
+        CHECK(room->items.try_acquire());
+    }
+    SECTION("to who waits") {
+        Crowd crowd{room};
+        crowd.add_one(2);
+        held[1].give_back();
+        CHECK(crowd.join() == std::vector{2});
+    }
+    CHECK(room->items.idle() == 1);
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.stats().late_wakes == 0);
+}

@@ -160,17 +160,13 @@ void drop_stale_demand(PoolObject& pool) noexcept;
 /// Whoever has just claimed the lane waits for nothing yet: what marks a dead one has left under
 /// its number would look like the new owner's, and keep every release on the long way.
 void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept;
-
-// pool_wait.cpp
-/// Before a sleep; after a cap or a death it is every slot in any pool.
-Effort effort_of(const PoolBody& body) noexcept;
-
-// pool_demand.cpp
 /// Fewer wait than the pool's limit. The mark comes before the count, so that no two can both be
 /// the last one that is let in; two who come at the same moment may both be turned away.
 bool may_wait(PoolObject& pool, const LaneView& lane) noexcept;
 
 // pool_wait.cpp
+/// Before a sleep; after a cap or a death it is every slot in any pool.
+Effort effort_of(const PoolBody& body) noexcept;
 /// Something may be idle but for a hook that this process has. The try_ forms run none.
 enum class Settled {
     nothing,   // as before

@@ -32,10 +32,10 @@ enum class OnDeath : std::uint32_t {
 enum class WaitOrder : std::uint32_t {
     /// Whoever comes to it first: one that waits can be passed any number of times.
     any,
-    /// Whoever has waited longest; also the try_ forms leave alone what is due to others. Taking
-    /// and giving back go a longer path, with a membarrier where somebody waits. A stopped process
-    /// keeps what is due to it, and no more. Threads beyond ArenaOptions::max_threads have one
-    /// place per process. Further cost: a cache line per lane.
+    /// Whoever has waited longest; the try_ forms, too, leave alone what is due to others. A longer
+    /// path, with a membarrier where somebody waits, and a cache line per lane. A stopped process
+    /// keeps what is due to it, no more. Threads that share a lane stand where their first stands.
+    /// One that holds a resource and waits for another may block who wants several, for ever.
     first_come,
 };
 

@@ -115,9 +115,10 @@ private:
 
     /// A place for a new resource, if it is our turn to make one.
     Taken take_place(Effort effort) {
-        if (!place_is_left(pool_, cache_)) return not_taken(Outcome::would_block);
         turn_ = ask_turn(body_);
-        if (turn_ != Turn::mine) return not_taken(Outcome::would_block);
+        if (turn_ != Turn::mine || !place_is_left(pool_, cache_)) {
+            return not_taken(Outcome::would_block);
+        }
         const Taken place = take_empty(body_, cache_.lane, effort);
         if (place.word == 0) return place;
         turn_ = take_turn(body_, place);

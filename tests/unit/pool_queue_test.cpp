@@ -156,13 +156,25 @@ TEST_CASE("pool queue: whoever gives up leaves its turn to the next") {
     auto room = make_room(1, 1);
     auto held = room->items.acquire();
     std::stop_source enough;
+    Outcome given_up = Outcome::ok;
+    Outcome served = Outcome::closed;
     Crowd crowd{room};
-    crowd.add(1, [&](auto& items) { return items.acquire(enough.get_token()); });
-    crowd.add_one(2);
+    crowd.add(1, [&](auto& items) {
+        auto lease = items.acquire(enough.get_token());
+        given_up = lease.status();
+        return lease;
+    });
+    crowd.add(2, [&](auto& items) {
+        auto lease = items.acquire();
+        served = lease.status();
+        return lease;
+    });
     enough.request_stop();
     wait_for_waiters(room, 1);
     held.give_back();
-    CHECK(crowd.join() == std::vector{1, 2});
+    CHECK(crowd.join().size() == 2);
+    CHECK(given_up == Outcome::cancelled);
+    CHECK(served == Outcome::ok);
     require_at_rest(room, 1);
 }
 

@@ -225,10 +225,12 @@ void serve_queue(PoolObject& pool) noexcept {
 void repair_queue(PoolObject& pool, const DeadLanes& dead) noexcept {
     for (std::uint32_t lane = 0; lane < pool.queue.extent; ++lane) {
         Atomic<std::uint64_t>& word = entry_of(pool, lane).waits;
-        // I3 acquire load <- I2: the lane is looked at behind it.
+        // I3 acquire load <- I2: the lane is looked at behind it. kept: by an older word the swap
+        // would fail.
         std::uint64_t waits = word.load(std::memory_order_acquire);
         if (waits == 0 || !dead.names(lane)) continue;
-        // I4 relaxed RMW, no pair: a new owner of the lane has written another ticket.
+        // I4 relaxed RMW, no pair: a new owner of the lane has written another ticket. kept: torn,
+        // it could take that one's turn until it looks again; no scene has a late repairer here.
         word.compare_exchange_strong(waits, 0, std::memory_order_relaxed,
                                      std::memory_order_relaxed);
     }
@@ -236,7 +238,7 @@ void repair_queue(PoolObject& pool, const DeadLanes& dead) noexcept {
 
 void forget_queue(PoolObject& pool, std::uint32_t lane) noexcept {
     if (lane >= pool.queue.extent) return;
-    // I2 release store -> I3: damage, for who is dead or has left has cleared it.
+    // I2 release store -> I3: damage, for who is dead or has left has cleared it. kept: as in show.
     entry_of(pool, lane).waits.store(0, std::memory_order_release);
 }
 

@@ -33,6 +33,33 @@ std::uint64_t jittered(std::uint64_t ns, const void* salt) noexcept {
     return ns - ns / 4 + mix % (ns / 2);
 }
 
+using WatchedWords = std::array<os::Watched, most_words>;
+
+/// The event, the arena's, and the death words of the others: as many as there is room for, each
+/// time others.
+std::size_t watch_all(Attachment& attachment, const os::Watched& event, std::uint32_t& rotation,
+                      WatchedWords& words) noexcept {
+    std::size_t count = 0;
+    words[count++] = event;
+    // E2 acquire load <- E1: a new member must be watched, too. kept: the kernel compares the word
+    // again before the sleep.
+    words[count] = {&attachment.header->event,
+                    attachment.header->event.load(std::memory_order_acquire)};
+    ++count;
+    const std::uint32_t members = attachment.header->max_members;
+    for (std::uint32_t n = 0; n < members && count < most_words; ++n) {
+        const std::uint32_t i = (n + rotation) % members;
+        if (i == attachment.member) continue;
+        MemberEntry& entry = attachment.member_entry(i);
+        // E3 acquire load, no pair: the kernel marks it. kept: as E2.
+        const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
+        if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
+    }
+    if (members > most_words - 2)
+        rotation = (rotation + static_cast<std::uint32_t>(most_words) - 2) % members;
+    return count;
+}
+
 }  // namespace
 
 void Sleeper::Poke::operator()() const noexcept {
@@ -93,25 +120,8 @@ Woken Sleeper::look_quickly(std::uint32_t seen, Deadline look_at, bool* dying) {
 
 Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     Attachment& attachment = *attachment_;
-    std::array<os::Watched, most_words> words;
-    std::size_t count = 0;
-    words[count++] = {&event_, seen};
-    // E2 acquire load <- E1: a new member must be watched, too. kept: the kernel compares the word
-    // again before the sleep.
-    words[count] = {&attachment.header->event,
-                    attachment.header->event.load(std::memory_order_acquire)};
-    ++count;
-    const std::uint32_t members = attachment.header->max_members;
-    for (std::uint32_t n = 0; n < members && count < most_words; ++n) {
-        const std::uint32_t i = (n + rotation_) % members;
-        if (i == attachment.member) continue;
-        MemberEntry& entry = attachment.member_entry(i);
-        // E3 acquire load, no pair: the kernel marks it. kept: as E2.
-        const std::uint32_t word = entry.death_word.load(std::memory_order_acquire);
-        if (word != 0 && (word & death_mark) == 0) words[count++] = {&entry.death_word, word};
-    }
-    if (members > most_words - 2)
-        rotation_ = (rotation_ + static_cast<std::uint32_t>(most_words) - 2) % members;
+    WatchedWords words;
+    const std::size_t count = watch_all(attachment, {&event_, seen}, rotation_, words);
     // Looked for after the words were read: a death in between has changed one of those that are
     // watched, or is found here.
     bool dying = false;

@@ -165,7 +165,7 @@ void count_acquired(PoolCache& cache) noexcept {
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
-    if (!idle_is_left(pool, cache, 1)) return not_taken(Outcome::would_block);
+    if (is_queued(body) && !idle_is_left(pool, cache, 1)) return not_taken(Outcome::would_block);
     const bool sweeps = effort != Effort::tried;
     cache.validates = sweeps;
     if (body.life.order == static_cast<std::uint32_t>(LendOrder::fifo)) {

@@ -70,7 +70,7 @@ Outcome await_returns(PoolObject& pool, const Patience& patience) {
     PoolBody& body = body_of(pool);
     Sleeper sleeper{&pool, body.event, patience};
     for (;;) {
-        (void)tell_overdue(pool, duty_slots);
+        tell_overdue(pool, Piece::next);
         // D2 acquire load <- D4, E1: every release of a closed pool moves it.
         const std::uint32_t seen = body.event.load(std::memory_order_acquire);
         if (pool_count(pool, SlotState::held) + pool_count(pool, SlotState::building) == 0) {

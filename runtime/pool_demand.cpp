@@ -8,6 +8,8 @@
 //                                         releaser who meets nobody clears it
 //   waiter, after its mark                a bit of a dead lane: cleared by a releaser who finds it
 //   releaser, before the event or wake    its death wakes a sleeper, who repairs and wakes all
+#include "pool_demand.hpp"
+
 #include <utility>
 
 #include "os.hpp"
@@ -21,17 +23,6 @@ namespace {
 
 constexpr std::uint64_t known_demand =
     demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
-
-std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
-    // D5 seq_cst load, no pair: ordered with D1. kept: the bit of the summary is set behind the
-    // leaf's, so D8 has taken over whatever has to be seen here.
-    return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
-}
-
-std::uint64_t demand_of(const PoolBody& body) noexcept {
-    // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
-    return body.demand.load(std::memory_order_seq_cst);
-}
 
 void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     // D6 seq_cst RMW, no pair: ordered with D5. kept: D1 behind it publishes it.
@@ -72,10 +63,9 @@ void wake_some(PoolObject& pool, int sleepers) noexcept {
     // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
     // fence order the look behind it, in a model that runs all calls in order.
     body.event.fetch_add(1, std::memory_order_release);
-    const bool any = os::futex_wake(body.event, sleepers) > 0;
+    const bool met = os::futex_wake(body.event, sleepers) > 0;
     if (is_queued(body)) wake_queue(pool);
-    if (any) return;
-    drop_stale_demand(pool);
+    if (!met) drop_stale_demand(pool);
 }
 
 }  // namespace
@@ -92,16 +82,14 @@ void drop_stale_demand(PoolObject& pool) noexcept {
         body.demand.fetch_and(known_demand, std::memory_order_seq_cst);
     }
     for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
-        for (std::uint64_t bits = leaf_bits(body, leaf); bits != 0; bits &= bits - 1) {
-            const std::uint32_t lane =
-                leaf * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
-            if (lane_lives(*attachment, lane)) continue;
+        each_marked(body, leaf, [&](std::uint32_t lane) {
+            if (lane_lives(*attachment, lane)) return;
             clear_bit(pool, lane);
             if (lane_lives(*attachment, lane)) {
                 set_bit(body, lane);
                 revived = true;
             }
-        }
+        });
         // One who died while it withdrew, or a late reaper, has left the summary's bit alone.
         if ((demand_of(body) >> leaf & 1) != 0 && leaf_bits(body, leaf) == 0) {
             clear_summary(pool, leaf);

@@ -31,14 +31,20 @@ std::uint64_t incarnation_of(const Attachment& attachment, std::uint32_t lane) n
     return attachment.lane_entry(lane).state.load(std::memory_order_acquire) >> 11;
 }
 
+/// One request for several slots.
+struct Order {
+    PoolObject& pool;
+    PoolCache& cache;
+    std::uint64_t wanted;
+    Taken* taken;
+    std::optional<PlaceInQueue>& place;  // its turn, from the first wait on
+};
+
 class Gatherer {
 public:
-    Gatherer(PoolObject& pool, const PoolCache& cache, std::uint64_t wanted,
-             const LaneView& lane) noexcept
-        : pool_{pool},
-          body_{body_of(pool)},
-          cache_{cache},
-          wanted_{wanted},
+    Gatherer(const Order& order, const LaneView& lane) noexcept
+        : order_{order},
+          body_{body_of(order.pool)},
           attachment_{*lane.attachment},
           mine_{gatherer_token(*lane.attachment, lane.lane)} {}
     ~Gatherer() { let_go(); }
@@ -62,7 +68,7 @@ public:
 
     bool try_take() noexcept {
         // There nobody takes what another one gathers.
-        if (is_queued(body_)) return idle_is_left(pool_, cache_, wanted_);
+        if (is_queued(body_)) return idle_is_left(order_.pool, order_.cache, order_.wanted);
         if (held_) return true;
         std::uint64_t other = 0;
         // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6. kept: two at
@@ -85,23 +91,12 @@ public:
     }
 
 private:
-    PoolObject& pool_;
+    const Order& order_;
     PoolBody& body_;
-    const PoolCache& cache_;
-    std::uint64_t wanted_;
     const Attachment& attachment_;
     std::uint64_t mine_;
     std::uint64_t epoch_ = process_epoch();
     bool held_ = false;
-};
-
-/// One request for several slots.
-struct Order {
-    PoolObject& pool;
-    PoolCache& cache;
-    std::uint64_t wanted;
-    Taken* taken;
-    std::optional<PlaceInQueue>& place;  // its turn, from the first wait on
 };
 
 void give_back_unused(const Order& order, Taken taken) noexcept {
@@ -134,7 +129,7 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
         if (std::chrono::steady_clock::now() >= next_tell(order.pool)) {
             gatherer.let_go();
             place.step_aside();
-            (void)tell_overdue(order.pool, duty_slots);
+            tell_overdue(order.pool, Piece::next);
         }
         // D2 acquire load <- D4, E1. kept: as in Waiter::wait.
         const std::uint32_t seen = place.event().load(std::memory_order_acquire);
@@ -197,7 +192,7 @@ Outcome gather(const Order& order, const Patience& patience) {
     PoolBody& body = body_of(pool);
     const LaneView& lane = lane_of(&pool);
     const bool tries = patience.deadline == Deadline::min();
-    Gatherer gatherer{pool, order.cache, order.wanted, lane};
+    Gatherer gatherer{order, lane};
     std::uint64_t got = 0;
     if (gatherer.try_take() && take_all(order, tries ? Effort::tried : Effort::hints, &got)) {
         return Outcome::ok;

@@ -325,7 +325,7 @@ void tend(PoolObject& pool) noexcept {
     if (tend_every_ns(body) != never_ns && clock_ns() >= read(body.duty_due_ns)) {
         (void)end_idle(pool, duty_slots);
     }
-    (void)tell_overdue(pool, duty_slots);
+    tell_overdue(pool, Piece::next);
     if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;
     Reaped done;
     settle_pool(pool, done, Effort::hints);
@@ -334,7 +334,7 @@ void tend(PoolObject& pool) noexcept {
 void reap_pool(PoolObject& pool, Reaped& done) noexcept {
     const std::uint64_t left = done.dirty_left;
     settle_pool(pool, done, Effort::slots);
-    (void)tell_overdue(pool, capacity_limit);
+    tell_overdue(pool, Piece::all);
     if (!end_idle(pool, capacity_limit)) return;
     done.dirty_left = left;  // they are counted again
     settle_pool(pool, done, Effort::slots);

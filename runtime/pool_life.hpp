@@ -66,9 +66,10 @@ constexpr std::uint64_t duty_slots = 64;  // at one time
 // pool_overdue.cpp
 /// The slot has become HELD by us at `now`, as the word says.
 void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held, std::uint64_t now) noexcept;
-/// Runs on_overdue, where this process has it and it is time for a piece of `slots` slots, for each
-/// lease among them that it has not been run for; true if it has run.
-bool tell_overdue(PoolObject& pool, std::uint64_t slots) noexcept;
+/// Runs on_overdue, where this process has it, for each lease past its limit that it has not been
+/// run for: among the next duty_slots slots, if it is time for them, or among all.
+enum class Piece { next, all };
+void tell_overdue(PoolObject& pool, Piece piece) noexcept;
 /// When that is to be done by whoever sleeps; for_ever where it never is.
 Deadline next_tell(PoolObject& pool) noexcept;
 

@@ -87,38 +87,35 @@ std::vector<OverdueLease> pool_overdue(const PoolObject& pool) {
     return leases;
 }
 
-bool tell_overdue(PoolObject& pool, std::uint64_t slots) noexcept {
+void tell_overdue(PoolObject& pool, Piece piece) noexcept {
     PoolPrivate* own = teller(pool);
-    if (own == nullptr) return false;
-    const PoolBody& body = body_of(pool);
+    if (own == nullptr) return;
     const std::uint64_t now = clock_ns();
-    const bool all = slots >= body.capacity;
-    if (now < read(own->overdue_due_ns) && slots != capacity_limit) return false;
-    std::uint64_t index = all ? 0 : read(own->overdue_at);
+    if (piece == Piece::next && now < read(own->overdue_due_ns)) return;
+    const PoolBody& body = body_of(pool);
     // U7 relaxed store, no pair: a hint.
     own->overdue_due_ns.store(now + std::max(body.life.lease_limit_ns / 8, one_tick_ns),
                               std::memory_order_relaxed);
-    bool told = false;
     const auto tell = [&](const OverdueLease& lease, auto& since, std::uint64_t seen) {
         // U8 relaxed RMW, no pair: whoever sets the bit tells, and nothing is behind it but the
         // hook.
-        if ((seen & told_bit) != 0 ||
-            !since.compare_exchange_strong(seen, seen | told_bit, std::memory_order_relaxed,
-                                           std::memory_order_relaxed)) {
-            return;
+        if ((seen & told_bit) == 0 &&
+            since.compare_exchange_strong(seen, seen | told_bit, std::memory_order_relaxed,
+                                          std::memory_order_relaxed)) {
+            run_overdue(own->hooks, lease);
         }
-        told = true;
-        run_overdue(own->hooks, lease);
     };
-    cache_of(pool).settling = true;
-    for (std::uint64_t left = std::min(slots, body.capacity); left != 0; --left, ++index) {
+    bool& settling = cache_of(pool).settling;
+    settling = true;
+    std::uint64_t index = read(own->overdue_at);
+    std::uint64_t left = piece == Piece::all ? body.capacity : std::min(duty_slots, body.capacity);
+    for (; left != 0; --left, ++index) {
         if (index >= body.capacity) index = 0;
         look_at_lease(pool, index, tell);
     }
-    cache_of(pool).settling = false;
+    settling = false;
     // U7 relaxed store, no pair: a hint.
     own->overdue_at.store(index, std::memory_order_relaxed);
-    return told;
 }
 
 Deadline next_tell(PoolObject& pool) noexcept {

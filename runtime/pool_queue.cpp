@@ -13,7 +13,8 @@
 //   next one is woken
 //   releaser, before it wakes anybody   its death wakes all
 //
-//   Edges      I2 with D1 (pool_demand.cpp): a word is there when its mark is seen
+//   Edges      I2 -> I3   a repairer, and the word of a lane that it takes for a dead one's
+//              I2 with D1 (pool_demand.cpp): a word is there when its mark is seen
 #include "pool_queue.hpp"
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include "os.hpp"
 #include "pool_clock.hpp"
 #include "pool_creation.hpp"
+#include "pool_demand.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -54,6 +56,7 @@ bool came_before(std::uint64_t one, std::uint64_t other) noexcept {
 struct Waiting {
     std::uint64_t waits;
     std::uint32_t lane;
+    [[nodiscard]] bool wants_place() const noexcept { return (waits & or_place_bit) != 0; }
     [[nodiscard]] bool is_before(const Waiting& other) const noexcept {
         if (came_before(waits, other.waits)) return true;
         return !came_before(other.waits, waits) && lane < other.lane;
@@ -62,24 +65,20 @@ struct Waiting {
 
 /// Calls `look` for each lane that is marked.
 template <class Look>
-void each_marked(const PoolObject& pool, Look&& look) noexcept {
+void each_lane(const PoolObject& pool, Look&& look) noexcept {
     const PoolBody& body = body_of(pool);
-    // D3 seq_cst load, no pair: ordered with D1. kept: by the fence before it.
-    const std::uint64_t summary = body.demand.load(std::memory_order_seq_cst);
+    const std::uint64_t summary = demand_of(body);
     for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
         if ((summary >> leaf & 1) == 0) continue;
-        // D5 seq_cst load, no pair: ordered with D1. kept: as above.
-        std::uint64_t bits = body.demand_leaf[leaf].load(std::memory_order_seq_cst);
-        for (; bits != 0; bits &= bits - 1) {
-            const auto lane = leaf * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+        each_marked(body, leaf, [&](std::uint32_t lane) {
             if (lane < pool.queue.extent) look(lane);
-        }
+        });
     }
 }
 /// Of those, whoever waits.
 template <class Look>
 void each_waiting(const PoolObject& pool, Look&& look) noexcept {
-    each_marked(pool, [&](std::uint32_t lane) {
+    each_lane(pool, [&](std::uint32_t lane) {
         const std::uint64_t waits = read(entry_of(pool, lane).waits);
         if ((waits & waits_bit) != 0 && lane_lives(*attachment_of(&pool), lane)) {
             look(Waiting{waits, lane});
@@ -131,8 +130,8 @@ std::uint64_t places_up_to(PoolBody& body, std::uint64_t most) noexcept {
 /// either gets what nobody else can use.
 class Due {
 public:
-    void add(std::uint64_t waits) noexcept {
-        ((waits & or_place_bit) != 0 ? either_ : slots_) += slots_of(waits);
+    void add(const Waiting& one) noexcept {
+        (one.wants_place() ? either_ : slots_) += slots_of(one.waits);
     }
     [[nodiscard]] bool nothing() const noexcept { return slots_ + either_ == 0; }
     [[nodiscard]] bool leaves_idle(PoolBody& body, std::uint64_t wanted) const noexcept {
@@ -151,24 +150,19 @@ private:
     std::uint64_t either_ = 0;  // slots or places
 };
 
-bool somebody_waits(const PoolBody& body) noexcept {
-    // D3 seq_cst load, no pair: ordered with D1. kept: who waits for what is due to it is woken by
-    // who takes it otherwise, so this only keeps the order.
-    return (body.demand.load(std::memory_order_seq_cst) & ~(demand_bulk | demand_attention)) != 0;
-}
-
 /// To those before this thread.
 Due due_before(const PoolObject& pool, const PoolCache& cache) noexcept {
     Due due;
     const Waiting mine{cache.waits, cache.lane};
     each_waiting(pool, [&](const Waiting& waiting) {
-        if (cache.waits == 0 || waiting.is_before(mine)) due.add(waiting.waits);
+        if (cache.waits == 0 || waiting.is_before(mine)) due.add(waiting);
     });
     return due;
 }
 
+/// In a hook one takes before all others.
 bool takes_its_turn(const PoolBody& body, const PoolCache& cache) noexcept {
-    return is_queued(body) && !cache.settling && somebody_waits(body);
+    return !cache.settling && somebody_waits(body);
 }
 
 }  // namespace
@@ -188,7 +182,7 @@ bool place_is_left(PoolObject& pool, const PoolCache& cache) noexcept {
 }
 
 void wake_queue(PoolObject& pool) noexcept {
-    each_marked(pool, [&](std::uint32_t lane) { wake(entry_of(pool, lane).event, everybody); });
+    each_lane(pool, [&](std::uint32_t lane) { wake(entry_of(pool, lane).event, everybody); });
 }
 
 void serve_queue(PoolObject& pool) noexcept {
@@ -196,7 +190,9 @@ void serve_queue(PoolObject& pool) noexcept {
     if (!somebody_waits(body) || attachment_of(&pool) == nullptr) return;
     // What others have given back at this moment, each of whom may see only his own.
     heavy_fence();
-    bool any = false;
+    bool met = false;
+    bool want_places = false;
+    each_waiting(pool, [&](const Waiting& waiting) { want_places |= waiting.wants_place(); });
     Due due;
     Waiting last{0, 0};
     for (;;) {
@@ -208,18 +204,18 @@ void serve_queue(PoolObject& pool) noexcept {
         if (next.waits == 0) break;
         // Who wants several looks at what there is for one.
         const bool idle = due.leaves_idle(body, 1);
-        const bool place = due.leaves_place(body);
+        const bool place = want_places && due.leaves_place(body);
         if (!idle && !place) break;
-        if (idle || (next.waits & or_place_bit) != 0) {
+        if (idle || next.wants_place()) {
             Atomic<std::uint32_t>& event = entry_of(pool, next.lane).event;
             // D4 release RMW -> D2. kept: as in wake_some.
             event.fetch_add(1, std::memory_order_release);
-            any = os::futex_wake(event, everybody) > 0 || any;
+            met = os::futex_wake(event, everybody) > 0 || met;
         }
-        due.add(next.waits);
+        due.add(next);
         last = next;
     }
-    if (!any) drop_stale_demand(pool);
+    if (!met) drop_stale_demand(pool);
 }
 
 void repair_queue(PoolObject& pool, const DeadLanes& dead) noexcept {
@@ -238,7 +234,7 @@ void repair_queue(PoolObject& pool, const DeadLanes& dead) noexcept {
 
 void forget_queue(PoolObject& pool, std::uint32_t lane) noexcept {
     if (lane >= pool.queue.extent) return;
-    // I2 release store -> I3: damage, for who is dead or has left has cleared it. kept: as in show.
+    // I2 release store -> I3: nothing but damage is found here. kept: as in show.
     entry_of(pool, lane).waits.store(0, std::memory_order_release);
 }
 
@@ -275,15 +271,12 @@ void PlaceInQueue::show() noexcept {
 }
 
 void PlaceInQueue::announce() noexcept {
-    if (!queued_) return announce_wait(pool_, lane_);
-    if (!lane_.shared) {
+    const bool linked = std::exchange(announced_, true) && queued_ && lane_.shared;
+    if (linked) return;
+    if (queued_ && !lane_.shared) {
         // A hook may have waited here itself, under another ticket.
         show();
-        announced_ = true;
-        return announce_wait(pool_, lane_);
-    }
-    if (std::exchange(announced_, true)) return;
-    {
+    } else if (queued_) {
         PoolPrivate& own = *cache_.own;
         const ProcessLock lock;
         if (std::exchange(own.queue_epoch, epoch_) != epoch_) own.queue = nullptr;

@@ -15,14 +15,14 @@ inline bool remembers_slots(const PoolBody& body) noexcept {
     return !has_life(body) && !is_queued(body);
 }
 
-/// May this thread take `wanted` idle slots? Elsewhere and in a hook always; in a queue when so
-/// many are left beside what is due to those who came before it, to all who wait if it does not
-/// wait itself.
+// In a pool with a queue.
+/// May this thread take `wanted` idle slots? In a hook always; else when so many are left beside
+/// what is due to those who came before it, to all who wait if it does not wait itself.
 [[nodiscard]] bool idle_is_left(PoolObject& pool, const PoolCache& cache,
                                 std::uint64_t wanted) noexcept;
 /// The same of a place for a new resource.
 [[nodiscard]] bool place_is_left(PoolObject& pool, const PoolCache& cache) noexcept;
-/// Wakes those for whom something is left now. In a pool with a queue.
+/// Wakes those for whom something is left now.
 void serve_queue(PoolObject& pool) noexcept;
 /// Wakes everybody who waits in the queue, to look.
 void wake_queue(PoolObject& pool) noexcept;
@@ -53,7 +53,6 @@ public:
 
     /// What is moved on when it may be this one's turn.
     [[nodiscard]] Atomic<std::uint32_t>& event() const noexcept;
-    [[nodiscard]] bool is_queued() const noexcept { return queued_; }
 
 private:
     void show() noexcept;

@@ -105,7 +105,7 @@ private:
     }
 
     Settled settle(Effort effort) {
-        if (place_ != nullptr && place_->is_queued() && can_settle(pool_, effort)) {
+        if (place_ != nullptr && is_queued(body_) && can_settle(pool_, effort)) {
             place_->step_aside();
         }
         const Settled settled = settle_dirty(pool_, patience_, effort);
@@ -116,7 +116,7 @@ private:
     /// A place for a new resource, if it is our turn to make one.
     Taken take_place(Effort effort) {
         turn_ = ask_turn(body_);
-        if (turn_ != Turn::mine || !place_is_left(pool_, cache_)) {
+        if (turn_ != Turn::mine || (is_queued(body_) && !place_is_left(pool_, cache_))) {
             return not_taken(Outcome::would_block);
         }
         const Taken place = take_empty(body_, cache_.lane, effort);
@@ -172,7 +172,7 @@ private:
         for (;;) {
             if (std::chrono::steady_clock::now() >= next_tell(pool_)) {
                 place.step_aside();
-                (void)tell_overdue(pool_, duty_slots);
+                tell_overdue(pool_, Piece::next);
             }
             // D2 acquire load <- D4, E1: read before the mark. kept: as D4.
             const std::uint32_t seen = place.event().load(std::memory_order_acquire);
@@ -192,9 +192,7 @@ private:
                 break;
             }
             // A hook may have waited here itself, and taken our mark away.
-            if (!ran_hooks_ && (!place.is_queued() || place.is_announced())) {
-                woken = sleeper.sleep(seen, look_at());
-            }
+            if (!ran_hooks_ && place.is_announced()) woken = sleeper.sleep(seen, look_at());
             place.pause();
         }
         place_ = nullptr;

@@ -13,8 +13,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::chrono::steady_clock::time_point later{10ms};
-
 lagoon::PoolOptions with_life(std::uint64_t capacity, const lagoon::PoolLife& life) {
     return {.capacity = capacity,
             .on_death = lagoon::OnDeath::reuse,
@@ -69,7 +67,7 @@ void tell_overdue(OverdueScene& scene, const char* name, int process) {
         name, process,
         [](OverdueRoot& root) {
             await([] { return now() != 0; });
-            (void)detail::tell_overdue(OverdueScene::pool_of(root), detail::capacity_limit);
+            detail::tell_overdue(OverdueScene::pool_of(root), detail::Piece::all);
         },
         [](OverdueRoot& root) {
             detail::PoolObject& pool = OverdueScene::pool_of(root);

@@ -11,20 +11,6 @@ namespace {
 
 const MachineOptions by_exchange{.light_store = false};
 
-/// A moment that comes when the scheduler wants it; nearer than the cap of any sleep.
-constexpr std::chrono::steady_clock::time_point later{10ms};
-
-/// Waits for an idle resource or makes one.
-void make_or_take(PoolRoot<1>& root) {
-    auto lease = root.pool.acquire_or_create([](Resource& made) {
-        made = {7, 7};
-        step();
-    });
-    require(static_cast<bool>(lease), "neither a resource nor a place");
-    use(*lease);
-    lease.discard();
-}
-
 }  // namespace
 
 TEST_CASE("model: acquire and release of one slot") {
@@ -127,10 +113,10 @@ TEST_CASE("model: a waiter whose deadline passes leaves the wake-up to the next"
 
 TEST_CASE("model: a place is made or waited for") {
     auto scene = PoolScene<1>("pool.make");
-    scene.thread("a", 0, make_or_take).thread("b", 1, make_or_take);
+    scene.thread("a", 0, make_or_take<PoolRoot<1>>).thread("b", 1, make_or_take<PoolRoot<1>>);
     look_everywhere(scene.program(), 1);
     auto exchange = PoolScene<1>("pool.make.exchange", by_exchange);
-    exchange.thread("a", 0, make_or_take).thread("b", 1, make_or_take);
+    exchange.thread("a", 0, make_or_take<PoolRoot<1>>).thread("b", 1, make_or_take<PoolRoot<1>>);
     look_everywhere(exchange.program(), 1);
 }
 
@@ -147,7 +133,7 @@ TEST_CASE("model: a factory that throws leaves its place to who waits") {
                     } catch (int) {
                     }
                 })
-        .thread("b", 1, make_or_take);
+        .thread("b", 1, make_or_take<PoolRoot<1>>);
     look_everywhere(scene.program(), 2);
 }
 

@@ -38,6 +38,21 @@ inline void use_recovered(Resource& resource) {
     use(resource);
 }
 
+/// A moment that comes when the scheduler wants it; nearer than the cap of any sleep.
+constexpr std::chrono::steady_clock::time_point later{std::chrono::milliseconds{10}};
+
+/// Waits for an idle resource or makes one.
+template <class Root>
+void make_or_take(Root& root) {
+    auto lease = root.pool.acquire_or_create([](Resource& made) {
+        made = {7, 7};
+        step();
+    });
+    require(static_cast<bool>(lease), "neither a resource nor a place");
+    use(*lease);
+    lease.discard();
+}
+
 template <std::size_t Capacity, class RootOfScene = PoolRoot<Capacity>>
 class PoolScene : public Scene<RootOfScene> {
 public:

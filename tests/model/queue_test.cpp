@@ -12,8 +12,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::chrono::steady_clock::time_point later{10ms};
-
 template <std::size_t Capacity>
 struct QueueRoot {
     lagoon::Pool<Resource> pool{"pool",
@@ -37,16 +35,6 @@ void wait_as_first(Root& root) {
     require(static_cast<bool>(lease), "an acquire without a deadline came back empty");
     root.served.store(1);
     QueueScene<1>::borrow(lease);
-}
-template <class Root>
-void make_or_take(Root& root) {
-    auto lease = root.pool.acquire_or_create([](Resource& made) {
-        made = {7, 7};
-        step();
-    });
-    require(static_cast<bool>(lease), "neither a resource nor a place");
-    use(*lease);
-    lease.discard();
 }
 
 }  // namespace

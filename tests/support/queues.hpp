@@ -40,15 +40,24 @@ inline void wait_for_waiters(const Arena& room, std::uint64_t count) {
     support::wait_until([&] { return room->items.stats().waiting == count; });
 }
 
-/// Waits as a process of its own, and ends when it has had what it waited for.
-inline Child waiting_process(const Arena& room) {
+/// A process of its own that calls `wait`, and ends when it has had what it waited for.
+template <class Wait>
+Child waiting_process(const Arena& room, Wait&& wait) {
     const std::uint64_t before = room->items.stats().waiting;
-    Child child{[name = room.name()] {
+    Child child{[&wait, name = room.name()] {
         const auto mine = Arena::open(name);
-        return mine->items.acquire() ? 0 : 1;
+        return wait(mine->items) ? 0 : 1;
     }};
     wait_for_waiters(room, before + 1);
     return child;
+}
+inline Child waiting_process(const Arena& room) {
+    return waiting_process(room, [](auto& items) { return items.acquire(); });
+}
+/// Would be content with a place.
+inline Child making_process(const Arena& room) {
+    return waiting_process(
+        room, [](auto& items) { return items.acquire_or_create([] { return Item{}; }); });
 }
 
 /// Threads that come to the queue one after another, and what they say they have had.

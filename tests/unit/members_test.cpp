@@ -102,6 +102,16 @@ TEST_CASE("members: a killed one is seen as dead, and reap says what it held",
     REQUIRE(desk->lock.try_lock().owner_died());
 }
 
+TEST_CASE("members: the lock that tells of a life is not the arena's own descriptor's",
+          "[members]") {
+    // A forked child shares that one: asked through it, its parent would seem to be dead.
+    const auto desk = Arena<Desk>::create(unique_name("members"));
+    const auto& attachment = desk.attached();
+    REQUIRE(lagoon::os::is_byte_locked(attachment.fd.load(std::memory_order_relaxed),
+                                       lagoon::detail::member_byte + attachment.member) ==
+            lagoon::os::Answer::yes);
+}
+
 TEST_CASE("members: whoever attaches repairs what the dead have left", "[members][process]") {
     const auto name = unique_name("members");
     const auto desk = Arena<Desk>::create(name);

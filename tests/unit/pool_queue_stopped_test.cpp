@@ -2,11 +2,16 @@
 // keeps nothing.
 #include <lagoon/lagoon.hpp>
 
+#include <sys/syscall.h>
+
+#include <cerrno>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "runtime/pool_life.hpp"
 #include "support/queues.hpp"
+#include "support/sandbox.hpp"
 
 using lagoon::Outcome;
 using support::Child;
@@ -40,7 +45,7 @@ TEST_CASE("pool queue: a stopped process keeps what is due to it and no more", "
     crowd.add_one(3);
     held.clear();  // one for the stopped, the other for each of the two in turn
     CHECK(crowd.join() == std::vector{2, 3});
-    CHECK_FALSE(room->items.acquire_n_for(1ms, 2).size() == 2);
+    CHECK(room->items.acquire_n_for(1ms, 2).empty());
     CHECK(room->items.try_acquire());
     SECTION("until it goes on") {
         ::kill(first.pid(), SIGCONT);
@@ -92,11 +97,7 @@ TEST_CASE("pool queue: places are given in the same order", "[child]") {
 TEST_CASE("pool queue: who is content with a place leaves what is idle to others", "[child]") {
     auto room = make_room(2, 2);
     auto held = room->items.acquire_n(2);
-    Child first{[name = room.name()] {
-        const auto mine = Arena::open(name);
-        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
-    }};
-    wait_for_waiters(room, 1);
+    Child first = making_process(room);
     support::stop(first);
     held[0].discard();
     // The only place is due to the first.
@@ -111,11 +112,7 @@ TEST_CASE("pool queue: who is content with a place leaves what is idle to others
 TEST_CASE("pool queue: a stopped process that a place would serve leaves what is idle", "[child]") {
     auto room = make_room(2, 2);
     auto held = room->items.acquire_n(2);
-    Child first{[name = room.name()] {
-        const auto mine = Arena::open(name);
-        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
-    }};
-    wait_for_waiters(room, 1);
+    Child first = making_process(room);
     support::stop(first);
     held[0].discard();
     SECTION("to who asks") {
@@ -131,5 +128,50 @@ TEST_CASE("pool queue: a stopped process that a place would serve leaves what is
     CHECK(room->items.idle() == 1);
     ::kill(first.pid(), SIGCONT);
     CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool queue: what is past its lifetime is due to nobody", "[child]") {
+    struct Aged {
+        lagoon::Pool<Item> items{
+            "items",
+            {.capacity = 2, .life = {.max_lifetime = 1h}, .wait_order = WaitOrder::first_come}};
+    };
+    auto room = lagoon::Arena<Aged>::create(support::unique_name("queue"));
+    for (int i = 0; i < 2; ++i) room->items.add(Item{});
+    auto held = room->items.acquire_n(2);
+    Child first{[name = room.name()] {
+        const auto mine = lagoon::Arena<Aged>::open(name);
+        return mine->items.acquire() ? 0 : 1;
+    }};
+    support::wait_until([&] { return room->items.stats().waiting == 1; });
+    support::stop(first);
+    const std::uint64_t old = held[0].index();
+    held.clear();
+    // Y8 relaxed store, no pair: nobody has the slot.
+    lagoon::detail::record_of(support::body_of(room->items), old)
+        .due_ns.store(1, std::memory_order_relaxed);
+    CHECK_FALSE(room->items.try_acquire());
+    CHECK(room->items.idle() == 2);
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+}
+
+TEST_CASE("pool queue: all are woken also where only one word can be watched", "[child]") {
+    const auto refuse = [] { return support::refuse({{SYS_futex_waitv}}, ENOSYS); };
+    if (support::in_child([&] { return refuse() ? 0 : 1; }) != support::exited(0)) {
+        return support::skip("pool queue: without futex_waitv", "no seccomp filters");
+    }
+    auto room = make_room(1, 0);
+    auto held = room->items.acquire_or_create([] { return Item{}; });
+    const std::uint64_t before = room->items.stats().waiting;
+    Child other{[&, name = room.name()] {
+        if (!refuse()) return 2;
+        const auto mine = Arena::open(name);
+        return mine->items.acquire_or_create([] { return Item{}; }) ? 0 : 1;
+    }};
+    wait_for_waiters(room, before + 1);
+    held.discard();
+    CHECK(other.wait() == support::exited(0));
     CHECK(room->items.stats().late_wakes == 0);
 }

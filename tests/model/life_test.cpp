@@ -54,7 +54,7 @@ IdleScene idle_scene(const char* name) {
         // Who ends them begins with the one that is lent first.
         detail::body_of(IdleScene::pool_of(root)).duty_at.store(1, std::memory_order_relaxed);
     });
-    scene.thread("clock", 3, [](auto& root) { (void)root.none.acquire_until(later); });
+    scene.thread("clock", 3, [](auto& root) { (void)root.none.acquire_until(in_a_while); });
     return scene;
 }
 void end_idle(IdleRoot<2>& root) {
@@ -145,7 +145,7 @@ TEST_CASE("model: of two who meet an overdue lease one tells of it") {
     scene.actor(
         "clock", 3,
         [held](OverdueRoot& root) {
-            (void)root.none.acquire_until(later);
+            (void)root.none.acquire_until(in_a_while);
             join_actor(1);
             join_actor(2);
             held->give_back();

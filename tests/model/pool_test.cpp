@@ -106,7 +106,7 @@ TEST_CASE("model: two releases serve two waiters") {
 TEST_CASE("model: a waiter whose deadline passes leaves the wake-up to the next") {
     auto scene = PoolScene<1>("pool.deadline").idle(1);
     scene.holder("a", 0).waiter("b", 1).thread("c", 2, [](PoolRoot<1>& root) {
-        if (auto lease = root.pool.acquire_until(later)) use(*lease);
+        if (auto lease = root.pool.acquire_until(in_a_while)) use(*lease);
     });
     look_everywhere(scene.program(), 1);
 }

@@ -39,7 +39,7 @@ inline void use_recovered(Resource& resource) {
 }
 
 /// A moment that comes when the scheduler wants it; nearer than the cap of any sleep.
-constexpr std::chrono::steady_clock::time_point later{std::chrono::milliseconds{10}};
+constexpr std::chrono::steady_clock::time_point in_a_while{std::chrono::milliseconds{10}};
 
 /// Waits for an idle resource or makes one.
 template <class Root>

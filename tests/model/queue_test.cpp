@@ -114,7 +114,7 @@ TEST_CASE("model: one whose deadline passes in the queue leaves its turn to the 
     auto scene = QueueScene<1>("queue.deadline").idle(1);
     scene.holder("a", 0);
     scene.thread("b", 1, [](QueueRoot<1>& root) {
-        if (auto lease = root.pool.acquire_until(later)) use(*lease);
+        if (auto lease = root.pool.acquire_until(in_a_while)) use(*lease);
     });
     scene.thread("c", 2, [](QueueRoot<1>& root) {
         await_in_queue(1, 1);

@@ -142,7 +142,8 @@ TEST_CASE("pool queue: threads on the process's lane stand where the first of th
     go.raise();
     wait_for_waiters(room, 2);
     std::thread three = share(3);
-    support::wait_until([&] { return room->items.stats().waits >= 2; });
+    support::wait_until([&] { return room->items.stats().waits == 3; });
+    std::this_thread::sleep_for(2ms);  // it stands there, too, by now
     held.give_back();
     one.join();
     with_lane.join();

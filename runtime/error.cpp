@@ -135,6 +135,7 @@ const char* to_string(Phase phase) noexcept {
         case Phase::creating: return "creating";
         case Phase::retrying: return "retrying";
         case Phase::checking: return "checking";
+        case Phase::resetting: return "resetting";
     }
     return "unknown";
 }

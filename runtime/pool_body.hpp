@@ -173,7 +173,9 @@ enum class Settled {
     looked,    // something was DIRTY: it is worth another look
     ran_hooks  // and user code has run, which may have withdrawn this lane's mark
 };
-Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort) noexcept;
+/// `failed`, where one is given: as of settle_pool.
+Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort,
+                     Phase* failed = nullptr) noexcept;
 
 // pool_gather.cpp
 /// Who gathers several slots: a lane and its incarnation, in one word.
@@ -194,19 +196,21 @@ void call_attention(PoolBody& body) noexcept;
 
 // pool_hooks.cpp: each runs one hook, if there is one. In a child that was forked in it the call
 // ends with a message, but for an exception of on_create.
-void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index);
+void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, Deadline until);
 void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) noexcept;
 void run_overdue(const ErasedHooks& hooks, const OverdueLease& lease) noexcept;
-/// A hook that says whether the resource is good; an exception says no.
-bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
-            std::uint64_t index) noexcept;
+/// A hook that says whether the resource is good; an exception says no, and so does one that takes
+/// longer than its limit.
+bool passes(const std::function<bool(void*, Slot, Deadline)>& hook, PoolBody& body,
+            std::uint64_t index, std::uint64_t limit_ns) noexcept;
 
 // pool_maintain.cpp
 /// What a DIRTY slot needs before it can be lent again.
 enum class Need { nothing, check, reset, destroy, quarantine };
 Need need_of(PoolBody& body, std::uint64_t index, std::uint64_t word) noexcept;
-/// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has.
-void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept;
+/// Lets DIRTY slots go on: those that need no hook, and those whose hook this process has. Says
+/// which hook the last one that did not pass was given to: checking, resetting, or none.
+Phase settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept;
 /// Would that run a hook, or move a slot on? Not inside of a hook, which settles nothing itself.
 bool can_settle(PoolObject& pool, Effort effort) noexcept;
 /// This process leaves a slot DIRTY for want of a hook: counted once for each `dirty` word.

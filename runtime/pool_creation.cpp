@@ -13,8 +13,10 @@
 #include "pool_creation.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include <lagoon/error.hpp>
 
@@ -25,7 +27,7 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-constexpr std::chrono::hours longest_retry{24 * 366};
+constexpr std::chrono::hours longest{24 * 366};  // of a retry, and of a limit
 constexpr std::uint64_t index_bits = 24;
 static_assert(capacity_limit == std::uint64_t{1} << index_bits);
 static_assert(word::generation_shift >= index_bits);
@@ -63,9 +65,21 @@ std::uint64_t delay_ns(const CreationPolicy& policy, std::uint64_t failures) noe
     return std::min(delay, most);
 }
 
+void require_limits(const char* pool, const PoolLimits& limits) {
+    const std::array<std::pair<const char*, std::chrono::nanoseconds>, 3> all{
+        {{"create", limits.create}, {"check", limits.check}, {"reset", limits.reset}}};
+    for (const auto& [name, limit] : all) {
+        if (limit.count() >= 0 && limit <= longest) continue;
+        throw Error{Errc::invalid_argument, std::string{"pool '"} + pool + "' has a limits." +
+                                                name + " of " + std::to_string(limit.count()) +
+                                                " ns; it can be from 0 to a year"};
+    }
+}
+
 }  // namespace
 
 void require_creation(const char* pool, const PoolOptions& options) {
+    require_limits(pool, options.limits);
     const PoolCreation& creation = options.creation;
     const auto refuse = [&](const char* name, std::int64_t found, const std::string& can_be) {
         throw Error{Errc::invalid_argument, std::string{"pool '"} + pool + "' has a creation." +
@@ -76,29 +90,45 @@ void require_creation(const char* pool, const PoolOptions& options) {
         refuse("at_once", static_cast<std::int64_t>(creation.at_once.value),
                "up to " + std::to_string(most_turns) + ", or 0 for no limit");
     }
-    if (creation.retry_after.count() < 0 || creation.retry_after > longest_retry) {
+    if (creation.retry_after.count() < 0 || creation.retry_after > longest) {
         refuse("retry_after", creation.retry_after.count(), "from 0 ns to a year");
     }
     const bool shortens =
         creation.retry_at_most.count() != 0 && creation.retry_at_most < creation.retry_after;
-    if (shortens || creation.retry_at_most.count() < 0 || creation.retry_at_most > longest_retry) {
+    if (shortens || creation.retry_at_most.count() < 0 || creation.retry_at_most > longest) {
         refuse("retry_at_most", creation.retry_at_most.count(), "0, or from retry_after to a year");
     }
 }
 
-void write_creation(PoolBody& body, const PoolCreation& creation) noexcept {
-    body.creation.at_once = creation.at_once;
-    body.creation.retry_after_ns = nanoseconds_of(creation.retry_after);
-    body.creation.retry_at_most_ns = nanoseconds_of(creation.retry_at_most);
+void write_creation(PoolBody& body, const PoolOptions& options) noexcept {
+    CreationPolicy& into = body.creation;
+    into.at_once = options.creation.at_once;
+    into.retry_after_ns = nanoseconds_of(options.creation.retry_after);
+    into.retry_at_most_ns = nanoseconds_of(options.creation.retry_at_most);
+    into.create_limit_ns = nanoseconds_of(options.limits.create);
+    into.check_limit_ns = nanoseconds_of(options.limits.check);
+    into.reset_limit_ns = nanoseconds_of(options.limits.reset);
+}
+
+Deadline until_limit(std::uint64_t limit_ns) noexcept {
+    if (limit_ns == 0) return for_ever;
+    return std::chrono::steady_clock::now() + std::chrono::nanoseconds{limit_ns};
+}
+
+bool is_past(Deadline until) noexcept {
+    return until != for_ever && std::chrono::steady_clock::now() > until;
 }
 
 const char* creation_flaw(const PoolBody& body) noexcept {
     const CreationPolicy& policy = body.creation;
-    const auto longest = nanoseconds_of(longest_retry);
-    const bool known = policy.at_once <= most_turns && policy.retry_after_ns <= longest &&
-                       policy.retry_at_most_ns <= longest &&
-                       std::ranges::all_of(policy.reserved, [](auto word) { return word == 0; });
-    return known ? nullptr : "its creation policy";
+    const std::array durations{policy.retry_after_ns, policy.retry_at_most_ns,
+                               policy.create_limit_ns, policy.check_limit_ns,
+                               policy.reset_limit_ns};
+    const bool known =
+        policy.at_once <= most_turns &&
+        std::ranges::all_of(durations, [](auto ns) { return ns <= nanoseconds_of(longest); }) &&
+        std::ranges::all_of(policy.reserved, [](auto word) { return word == 0; });
+    return known ? nullptr : "its creation policy, or its limits";
 }
 
 Turn ask_turn(PoolBody& body) noexcept {

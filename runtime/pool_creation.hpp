@@ -7,10 +7,15 @@
 
 namespace lagoon::inline v1::detail {
 
+// Each of the limits, too.
 void require_creation(const char* pool, const PoolOptions& options);
-void write_creation(PoolBody& body, const PoolCreation& creation) noexcept;
+void write_creation(PoolBody& body, const PoolOptions& options) noexcept;
 /// As life_flaw.
 const char* creation_flaw(const PoolBody& body) noexcept;
+
+/// When what begins now is to have ended; for_ever without a limit.
+[[nodiscard]] Deadline until_limit(std::uint64_t limit_ns) noexcept;
+[[nodiscard]] bool is_past(Deadline until) noexcept;
 
 enum class Turn : std::uint32_t {
     mine,  ///< or there is no limit

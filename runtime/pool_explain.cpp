@@ -19,7 +19,7 @@ const char* cause_of(Outcome outcome) noexcept {
     switch (outcome) {
         case Outcome::ok: return "done";
         case Outcome::would_block: return "nothing is idle now; the same call may succeed later";
-        case Outcome::timed_out: return "nothing could be had before the deadline";
+        case Outcome::timed_out: return "nothing could be had before the deadline or the limit";
         case Outcome::closed: return "the pool or its arena was closed and lends no more";
         case Outcome::cancelled: return "the caller's stop token ended the wait";
         case Outcome::at_capacity:

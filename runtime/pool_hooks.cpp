@@ -7,6 +7,7 @@
 #include <lagoon/error.hpp>
 
 #include "pool_body.hpp"
+#include "pool_creation.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -31,10 +32,10 @@ void require_own(std::uint64_t epoch) noexcept {
 
 }  // namespace
 
-void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) {
+void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, Deadline until) {
     if (!hooks.on_create) return;
     const std::uint64_t epoch = process_epoch();
-    hooks.on_create(value_of(body, index), name_of(body, index));
+    hooks.on_create(value_of(body, index), name_of(body, index), until);
     require_own(epoch);
 }
 
@@ -42,7 +43,7 @@ void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) 
     if (!hooks.destroy) return;
     const std::uint64_t epoch = process_epoch();
     try {
-        hooks.destroy(value_of(body, index), name_of(body, index));
+        hooks.destroy(value_of(body, index), name_of(body, index), for_ever);
     } catch (...) {  // NOLINT(bugprone-empty-catch): a destroy that throws has done its work
     }
     require_own(epoch);
@@ -57,17 +58,18 @@ void run_overdue(const ErasedHooks& hooks, const OverdueLease& lease) noexcept {
     require_own(epoch);
 }
 
-bool passes(const std::function<bool(void*, Slot)>& hook, PoolBody& body,
-            std::uint64_t index) noexcept {
+bool passes(const std::function<bool(void*, Slot, Deadline)>& hook, PoolBody& body,
+            std::uint64_t index, std::uint64_t limit_ns) noexcept {
     const std::uint64_t epoch = process_epoch();
+    const Deadline until = until_limit(limit_ns);
     bool good = false;
     try {
-        good = hook(value_of(body, index), name_of(body, index));
+        good = hook(value_of(body, index), name_of(body, index), until);
     } catch (...) {
         good = false;
     }
     require_own(epoch);
-    return good;
+    return good && !is_past(until);
 }
 
 void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
@@ -91,7 +93,7 @@ void pool_set_hooks(PoolObject& pool, ErasedHooks hooks) {
     // O11.
     body_of(pool).hooks.fetch_or(bits, std::memory_order_release);
     Reaped done;
-    settle_pool(pool, done, Effort::slots);
+    (void)settle_pool(pool, done, Effort::slots);
 }
 
 }  // namespace lagoon::inline v1::detail

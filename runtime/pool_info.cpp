@@ -141,7 +141,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     body.quarantine_after = options.quarantine_after;
     body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
     write_life(body, options.life, plan.records_at);
-    write_creation(body, options.creation);
+    write_creation(body, options);
     return pool->body;
 }
 

@@ -247,7 +247,7 @@ Taken checked(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         return not_taken(Outcome::would_block);
     }
     cache.settling = true;
-    const bool good = passes(cache.own->hooks.check, body, index);
+    const bool good = passes(cache.own->hooks.check, body, index, body.creation.check_limit_ns);
     cache.settling = false;
     const std::uint64_t next =
         good ? word::next(mine, SlotState::held, cache.lane) & ~word::recovered_bit
@@ -328,16 +328,16 @@ void tend(PoolObject& pool) noexcept {
     tell_overdue(pool, Piece::next);
     if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;
     Reaped done;
-    settle_pool(pool, done, Effort::hints);
+    (void)settle_pool(pool, done, Effort::hints);
 }
 
 void reap_pool(PoolObject& pool, Reaped& done) noexcept {
     const std::uint64_t left = done.dirty_left;
-    settle_pool(pool, done, Effort::slots);
+    (void)settle_pool(pool, done, Effort::slots);
     tell_overdue(pool, Piece::all);
     if (!end_idle(pool, capacity_limit)) return;
     done.dirty_left = left;  // they are counted again
-    settle_pool(pool, done, Effort::slots);
+    (void)settle_pool(pool, done, Effort::slots);
 }
 
 std::uint64_t pool_mark_broken(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {

@@ -141,18 +141,27 @@ void end_build(PoolObject& pool, const PoolCache& cache, const ErasedHooks& hook
 
 }  // namespace
 
-Taken pool_finish_build(PoolObject& pool, Taken building, bool lend) {
+Deadline pool_create_until(const PoolObject& pool) noexcept {
+    return until_limit(body_of(pool).creation.create_limit_ns);
+}
+
+Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline until) {
     PoolBody& body = body_of(pool);
     PoolCache& cache = cache_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
     const std::uint64_t epoch = process_epoch();
     try {
-        run_create(hooks, body, building.index);
+        run_create(hooks, body, building.index, until);
     } catch (...) {
         if (!is_epoch_of_process(epoch)) throw;  // forked in the hook: the slot is the parent's
         if (lend) note_failed(body);             // what add() brings is not made by a factory
         end_build(pool, cache, hooks, building);
         throw;
+    }
+    if (is_past(until)) {
+        note_failed(body);
+        end_build(pool, cache, hooks, building);
+        return not_taken(Outcome::timed_out, Phase::creating);
     }
     begin_life(pool, building.index);
     std::uint64_t word = building.word;
@@ -218,19 +227,23 @@ bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotStat
 }
 
 /// Runs check or reset; a resource that does not pass is destroyed.
-void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
-               const std::function<bool(void*, Slot)>& hook, Reaped& done) noexcept {
+void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word, Phase phase, Reaped& done,
+               Phase* failed) noexcept {
     PoolBody& body = body_of(pool);
+    const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
+    const bool resets = phase == Phase::resetting;
     std::uint64_t mine = word::next(word, SlotState::checking, cache_of(pool).lane);
     if (!move_truth(body, index, word, mine)) return;
     drop_hint(hints_of(body, Hint::dirty), index);
     ++done.hooks_run;
-    if (passes(hook, body, index)) {
+    if (passes(resets ? hooks.reset : hooks.check, body, index,
+               resets ? body.creation.reset_limit_ns : body.creation.check_limit_ns)) {
         note_idle(body, index);
         const std::uint64_t good = word::next(mine, SlotState::free) & ~word::recovered_bit;
         if (move_truth(body, index, mine, good)) announce_free(pool, index);
         return;
     }
+    *failed = phase;
     // At rest first, so that a death between here and destroy is one that destroy knows of.
     const std::uint64_t bad = word::next_dirty(mine, DirtyReason::must_destroy);
     if (!move_truth(body, index, mine, bad)) return;
@@ -240,7 +253,8 @@ void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word,
 }
 
 /// One DIRTY slot, as far as this process's hooks allow. False when it stays DIRTY.
-bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reaped& done) noexcept {
+bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reaped& done,
+                 Phase* failed) noexcept {
     PoolBody& body = body_of(pool);
     const PoolPrivate& own = pool_private(*attachment_of(&pool), pool);
     const Need need = need_of(body, index, word);
@@ -252,7 +266,8 @@ bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reap
         case Need::reset: {
             const auto& hook = need == Need::check ? own.hooks.check : own.hooks.reset;
             if (hook) {
-                run_check(pool, index, word, hook, done);
+                run_check(pool, index, word,
+                          need == Need::check ? Phase::checking : Phase::resetting, done, failed);
                 return true;
             }
             count_missing(pool, index, word);
@@ -290,15 +305,17 @@ void each_dirty(PoolBody& body, Effort effort, Look&& look) {
 
 }  // namespace
 
-void settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
+Phase settle_pool(PoolObject& pool, Reaped& done, Effort effort) noexcept {
+    Phase failed = Phase::none;
     // A hook that comes here again would go one deeper for each DIRTY slot.
     bool& settling = cache_of(pool).settling;
-    if (std::exchange(settling, true)) return;
+    if (std::exchange(settling, true)) return failed;
     each_dirty(body_of(pool), effort, [&](std::uint64_t index, std::uint64_t word) {
-        if (!settle_slot(pool, index, word, done)) ++done.dirty_left;
+        if (!settle_slot(pool, index, word, done, &failed)) ++done.dirty_left;
         return true;
     });
     settling = false;
+    return failed;
 }
 
 bool can_settle(PoolObject& pool, Effort effort) noexcept {

@@ -29,12 +29,14 @@ Effort effort_of(const PoolBody& body) noexcept {
     return body.capacity <= full_scan_slots ? Effort::slots : Effort::leaves;
 }
 
-Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort) noexcept {
+Settled settle_dirty(PoolObject& pool, const Patience& patience, Effort effort,
+                     Phase* failed) noexcept {
     if (patience.deadline == Deadline::min()) return Settled::nothing;
     HintTree hints = hints_of(body_of(pool), Hint::dirty);
     if (effort == Effort::hints && hints.next_leaf(0) == no_index) return Settled::nothing;
     Reaped done;
-    settle_pool(pool, done, effort);
+    const Phase last = settle_pool(pool, done, effort);
+    if (failed != nullptr && last != Phase::none) *failed = last;
     return done.hooks_run != 0 ? Settled::ran_hooks : Settled::looked;
 }
 
@@ -83,7 +85,7 @@ private:
     [[nodiscard]] Phase phase() const noexcept {
         if (turn_ == Turn::busy) return Phase::creating;
         if (turn_ == Turn::later) return Phase::retrying;
-        return failed_check_ ? Phase::checking : Phase::waiting;
+        return failed_ != Phase::none ? failed_ : Phase::waiting;
     }
 
     /// What is idle, once it has passed the check that it may want.
@@ -96,7 +98,7 @@ private:
             if (good.word != 0) return good;
             // That resource is ended. Each round ends one, and none begins past the deadline.
             ran_hooks_ = true;
-            failed_check_ = true;
+            failed_ = Phase::checking;
             if (patience_.stop.stop_requested() ||
                 patience_.deadline <= std::chrono::steady_clock::now()) {
                 return good;
@@ -108,7 +110,7 @@ private:
         if (place_ != nullptr && is_queued(body_) && can_settle(pool_, effort)) {
             place_->step_aside();
         }
-        const Settled settled = settle_dirty(pool_, patience_, effort);
+        const Settled settled = settle_dirty(pool_, patience_, effort, &failed_);
         if (settled == Settled::ran_hooks) ran_hooks_ = true;
         return settled;
     }
@@ -129,7 +131,7 @@ private:
 
     Taken try_once(Effort effort) {
         ran_hooks_ = false;
-        failed_check_ = false;
+        failed_ = Phase::none;
         turn_ = Turn::mine;
         Taken taken = take_good(effort);
         if (is_final(taken)) return taken;
@@ -215,7 +217,7 @@ private:
     PlaceInQueue* place_ = nullptr;  // while it waits
     // Of the last look.
     bool ran_hooks_ = false;
-    bool failed_check_ = false;
+    Phase failed_ = Phase::none;  // whose hook has passed none of those that it met
     Turn turn_ = Turn::mine;
 };
 
@@ -232,7 +234,7 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
         patience.deadline != Deadline::min()) {
         // Whoever closed it may have died before it ended what was idle.
         Reaped done;
-        settle_pool(pool, done, Effort::leaves);
+        (void)settle_pool(pool, done, Effort::leaves);
     }
     return taken;
 }

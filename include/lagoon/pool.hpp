@@ -36,11 +36,6 @@
 
 namespace lagoon::inline v1 {
 
-/// What a factory may be: makes a T, or fills the T of a slot in place.
-template <class F, class T>
-concept PoolFactory = std::invocable<F&, T&, Slot> || std::invocable<F&, T&> ||
-    (std::invocable<F&>&& std::convertible_to<std::invoke_result_t<F&>, T>);
-
 template <class T>
 class Pool : private detail::PoolObject {
 public:
@@ -86,7 +81,8 @@ public:
 
     /// An idle resource; else, below capacity, the one that `make` makes now; else waits for
     /// whichever comes first, a return or a place. `make` is `T()`, or `void(T&, Slot)` which fills
-    /// the resource in place, so that what it has written survives its process.
+    /// the resource in place, so that what it has written survives its process. What takes longer
+    /// than PoolLimits::create is not lent: an empty lease, timed_out in the phase creating.
     template <PoolFactory<T> Factory>
     [[nodiscard]] Lease<T> acquire_or_create(Factory&& make, std::stop_token stop = {}) {
         return take_or_make(make, [&] {
@@ -209,10 +205,10 @@ private:
                     "parent's; end the child in the factory, by exec or _exit");
             }
         }
-        detail::Taken finish(bool lend) {
+        detail::Taken finish(bool lend, detail::Deadline until = detail::for_ever) {
             require_own();
             done = true;
-            return detail::pool_finish_build(pool, place, lend);
+            return detail::pool_finish_build(pool, place, lend, until);
         }
         ~Build() {
             if (!done && detail::is_epoch_of_process(epoch)) {
@@ -248,17 +244,17 @@ private:
     template <class Factory>
     detail::Taken build(Factory& make, detail::Taken place) {
         Build build{*this, place};
+        const detail::Deadline until = detail::pool_create_until(*this);
         void* at = value_of(place);
-        if constexpr (std::invocable<Factory&, T&, Slot>) {
-            make(*::new (at) T{}, Slot{place.index, detail::pool_fill(*this, place.index)});
-        } else if constexpr (std::invocable<Factory&, T&>) {
-            make(*::new (at) T{});
+        if constexpr (TakesResource<Factory, T>) {
+            const Slot slot{place.index, detail::pool_fill(*this, place.index)};
+            detail::call_with(make, *::new (at) T{}, slot, until);
         } else {
             const T made = make();
             build.require_own();
             ::new (at) T{made};
         }
-        return build.finish(true);
+        return build.finish(true, until);
     }
     std::vector<Lease<T>> acquire_n_patiently(Count count, const detail::Patience& patience) {
         std::vector<Lease<T>> leases;
@@ -278,8 +274,8 @@ void Arena<Root>::hooks(Pool<T>& pool, std::type_identity_t<PoolHooks<T>> hooks)
     detail::ErasedHooks erased;
     const auto erase = [](auto hook, auto& into) {
         if (!hook) return;
-        into = [hook = std::move(hook)](void* resource, Slot slot) {
-            return hook(*static_cast<T*>(resource), slot);
+        into = [hook = std::move(hook)](void* resource, Slot slot, detail::Deadline until) {
+            return hook(*static_cast<T*>(resource), slot, until);
         };
     };
     erase(std::move(hooks.on_create), erased.on_create);

@@ -16,6 +16,7 @@
 #include <lagoon/detail/word.hpp>
 #include <lagoon/pool_creation.hpp>
 #include <lagoon/pool_life.hpp>
+#include <lagoon/pool_limits.hpp>
 
 namespace lagoon::inline v1 {
 
@@ -48,6 +49,7 @@ struct PoolOptions {
     PoolLife life = {};                  ///< when resources are ended, and looked at
     PoolCreation creation = {};          ///< how many are made at one time, and when again
     WaitOrder wait_order = WaitOrder::any;
+    PoolLimits limits = {};  ///< how long factories and hooks may take
 };
 
 /// A place in a pool. `fill` changes when a new resource is put in, and only then.
@@ -63,32 +65,55 @@ private:
     std::uint64_t fill_;
 };
 
-/// Code for a resource: takes the resource, or the resource and its slot.
+/// Code that takes a resource, or the resource and its slot, or these and when it is to have ended.
+template <class F, class T>
+concept TakesResource = std::invocable<F&, T&> || std::invocable<F&, T&, Slot> ||
+    std::invocable<F&, T&, Slot, std::chrono::steady_clock::time_point>;
+
+namespace detail {
+template <class F, class T>
+decltype(auto) call_with(F& code, T& resource, Slot slot,
+                         std::chrono::steady_clock::time_point until) {
+    if constexpr (std::invocable<F&, T&, Slot, std::chrono::steady_clock::time_point>) {
+        return code(resource, slot, until);
+    } else if constexpr (std::invocable<F&, T&, Slot>) {
+        return code(resource, slot);
+    } else {
+        return code(resource);
+    }
+}
+}  // namespace detail
+
+/// What a factory may be: makes a T, or fills the T of a slot in place.
+template <class F, class T>
+concept PoolFactory = TakesResource<F, T> ||
+    (std::invocable<F&>&& std::convertible_to<std::invoke_result_t<F&>, T>);
+
+/// Code for a resource.
 template <class T, class Result>
 class Hook {
 public:
+    using Until = std::chrono::steady_clock::time_point;
+
     Hook() noexcept = default;
     Hook(std::nullptr_t) noexcept {}
     template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, Hook> &&
-             (std::invocable<F&, T&> || std::invocable<F&, T&, Slot>))
+    requires(!std::same_as<std::remove_cvref_t<F>, Hook> && TakesResource<F, T>)
         Hook(F code)  // NOLINT: any callable is a hook
-        : code_{[code = std::move(code)](T& resource, Slot slot) mutable -> Result {
-              return call(code, resource, slot);
+        : code_{[code = std::move(code)](T& resource, Slot slot, Until until) mutable -> Result {
+              return call(code, resource, slot, until);
           }} {}
 
     explicit operator bool() const noexcept { return static_cast<bool>(code_); }
-    Result operator()(T& resource, Slot slot) const { return code_(resource, slot); }
+    Result operator()(T& resource, Slot slot, Until until = Until::max()) const {
+        return code_(resource, slot, until);
+    }
 
 private:
     template <class F>
-    static Result call(F& code, T& resource, Slot slot) {
+    static Result call(F& code, T& resource, Slot slot, Until until) {
         const auto run = [&]() -> decltype(auto) {
-            if constexpr (std::invocable<F&, T&, Slot>) {
-                return code(resource, slot);
-            } else {
-                return code(resource);
-            }
+            return detail::call_with(code, resource, slot, until);
         };
         if constexpr (std::is_void_v<Result>) {
             run();
@@ -100,7 +125,7 @@ private:
         }
     }
 
-    std::function<Result(T&, Slot)> code_;
+    std::function<Result(T&, Slot, Until)> code_;
 };
 
 /// A lease that has been held for longer than PoolLife::lease_limit.

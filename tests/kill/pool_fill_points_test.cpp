@@ -47,6 +47,11 @@ void take_all_turns(Stage& stage) {
         }
     };
 }
+/// Whatever is made is made too late.
+void leave_no_time(Stage& stage) {
+    stage.take_all();
+    support::body_of(stage.desk->pool).creation.create_limit_ns = 1;
+}
 /// Making one has failed, and it is time to try again.
 void let_one_try_again(Stage& stage) {
     stage.take_all();
@@ -119,6 +124,23 @@ TEST_CASE("kill: at the instructions of acquire_or_create", "[kill][process]") {
                  }
              },
          .set = take_all},
+        {.name = "acquire_or_create that takes too long",
+         .run = make_nine,
+         .set = leave_no_time,
+         .fresh = true},
+        {.name = "acquire_or_create that takes too long, of what has a destroy hook",
+         .prepare = [](Actor& a) { a.desk.hooks(&Desk::served, hooks()); },
+         .run =
+             [](Actor& a) {
+                 a.leases.push_back(a.desk->served.acquire_or_create([] { return Resource{19}; }));
+             },
+         .set =
+             [](Stage& s) {
+                 s.desk->served.clear();
+                 support::body_of(s.desk->served).creation.create_limit_ns = 1;
+             },
+         .given = [](Model& m) { m.served.clear(); },
+         .fresh = true},
         {.name = "acquire_or_create, which tries again",
          .run = make_nine,
          .set = let_one_try_again,

@@ -43,6 +43,17 @@ struct RetryRoot {
 };
 using RetryScene = PoolScene<2, RetryRoot>;
 
+struct LateRoot {
+    lagoon::Pool<Resource> pool{"pool",
+                                {.capacity = 1,
+                                 .on_death = lagoon::OnDeath::reuse,
+                                 .quarantine_after = 0,
+                                 .creation = {.at_once = 1},
+                                 .limits = {.create = 1ns}}};
+    lagoon::Pool<Resource> none{"none", {.capacity = 1}};
+};
+using LateScene = PoolScene<1, LateRoot>;
+
 }  // namespace
 
 TEST_CASE("model: one factory is at work at a time, and who waits has its turn") {
@@ -109,5 +120,25 @@ TEST_CASE("model: one of those who come when it is time tries again") {
     };
     scene.thread("a", 0, take).thread("b", 1, take);
     scene.check([](RetryRoot& root) { require(root.tried.load() == 1, "nobody tries again"); });
+    look_everywhere(scene.program(), 2);
+}
+
+TEST_CASE("model: who makes one too late gives its place and its turn to who waits") {
+    LateScene scene{"creation.late"};
+    // Modelled time stands still until a sleep is over, and goes on once.
+    scene.thread("clock", 2, [](LateRoot& root) { (void)root.none.acquire_until(in_a_while); });
+    scene.thread("late", 0, [](LateRoot& root) {
+        const bool before = now() == 0;
+        const auto lease = root.pool.acquire_or_create([](Resource& made) {
+            made = {7, 7};
+            await([] { return now() != 0; });
+        });
+        require(lease || before, "it was made in time and is not lent");
+        if (!lease) require(lease.phase() == lagoon::Phase::creating, "another phase");
+    });
+    scene.thread("b", 1, [](LateRoot& root) {
+        await([] { return now() != 0; });
+        make_or_take(root);
+    });
     look_everywhere(scene.program(), 2);
 }

@@ -235,7 +235,7 @@ TEST_CASE("model: who is stopped while it settles hides no slot from the others"
     using Scene = PoolScene<1>;
     constexpr auto settle = [](PoolRoot<1>& root) {
         lagoon::Reaped done;
-        detail::settle_pool(Scene::pool_of(root), done, detail::Effort::hints);
+        (void)detail::settle_pool(Scene::pool_of(root), done, detail::Effort::hints);
     };
     auto scene = Scene("settle.stopped").idle(1);
     // It has no destroy. Killed, and not known to be dead, it is one who is stopped.
@@ -250,7 +250,7 @@ TEST_CASE("model: who is stopped while it settles hides no slot from the others"
         [](PoolRoot<1>& root) {
             detail::PoolObject& pool = Scene::pool_of(root);
             detail::pool_private(*detail::attachment_of(&root), pool).hooks.destroy =
-                [](void*, lagoon::Slot) {};
+                [](void*, lagoon::Slot, detail::Deadline) {};
             // O12 release RMW -> O11.
             detail::body_of(pool).hooks.fetch_or(detail::hook_destroy, std::memory_order_release);
         });
@@ -285,7 +285,7 @@ TEST_CASE("model: a bit restored for a dead one is not swept by an older look at
     auto taken = std::make_shared<detail::Taken>();
     const auto settle = [](PoolRoot<1>& root) {
         lagoon::Reaped done;
-        detail::settle_pool(PoolScene<1>::pool_of(root), done, detail::Effort::hints);
+        (void)detail::settle_pool(PoolScene<1>::pool_of(root), done, detail::Effort::hints);
     };
     scene.actor(
         "a", 0,

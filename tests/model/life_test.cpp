@@ -90,7 +90,7 @@ void check_and_borrow(Scene& scene, const char* name, int process) {
         [](auto& root) {
             detail::PoolObject& pool = Scene::pool_of(root);
             detail::pool_private(*detail::attachment_of(&root), pool).hooks.check =
-                [](void* resource, lagoon::Slot) {
+                [](void* resource, lagoon::Slot, detail::Deadline) {
                     // Whose slot it is while it is checked: nobody else is at it.
                     auto& checked = *static_cast<Resource*>(resource);
                     checked.b = checked.a;  // perhaps its last borrower died in the middle

@@ -263,8 +263,8 @@ TEST_CASE("model: hooks that two processes register are both known") {
     const auto registers = [](bool check) {
         return [check](PoolRoot<1>& root) {
             detail::ErasedHooks hooks;
-            if (check) hooks.check = [](void*, lagoon::Slot) { return true; };
-            if (!check) hooks.destroy = [](void*, lagoon::Slot) {};
+            if (check) hooks.check = [](void*, lagoon::Slot, detail::Deadline) { return true; };
+            if (!check) hooks.destroy = [](void*, lagoon::Slot, detail::Deadline) {};
             detail::pool_set_hooks(PoolScene<1>::pool_of(root), std::move(hooks));
         };
     };
@@ -277,7 +277,7 @@ TEST_CASE("model: hooks that two processes register are both known") {
     scene.thread("d", 1, [](PoolRoot<1>& root) {
         for (const int other : {0, 1, 2}) join_actor(other);
         lagoon::Reaped done;
-        detail::settle_pool(PoolScene<1>::pool_of(root), done, detail::Effort::hints);
+        (void)detail::settle_pool(PoolScene<1>::pool_of(root), done, detail::Effort::hints);
         require(root.pool.stats().empty == 1, "a slot waits for a hook that was run");
     });
     scene.check([](PoolRoot<1>& root) {

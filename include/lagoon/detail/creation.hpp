@@ -15,12 +15,16 @@ namespace lagoon::inline v1::detail {
 
 constexpr std::uint32_t most_turns = 12;
 
-/// Written at creation and never again. All zeroes where there is no policy.
+/// Written at creation and never again. All zeroes where there is no policy, nor limits.
 struct alignas(cache_line_bytes) CreationPolicy {
     std::uint64_t at_once;         // 0: no limit
     std::uint64_t retry_after_ns;  // 0: at once
     std::uint64_t retry_at_most_ns;
-    std::array<std::uint64_t, 5> reserved;
+    // How long each may take; 0: no limit.
+    std::uint64_t create_limit_ns;
+    std::uint64_t check_limit_ns;
+    std::uint64_t reset_limit_ns;
+    std::array<std::uint64_t, 2> reserved;
 };
 static_assert(sizeof(CreationPolicy) == cache_line_bytes);
 

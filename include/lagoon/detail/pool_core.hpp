@@ -80,18 +80,21 @@ void pool_report_failure(PoolObject& pool, Taken taken, std::uint64_t epoch) noe
 
 /// EMPTY -> BUILDING, not waiting; used by add.
 Taken pool_begin_build(PoolObject& pool) noexcept;
+/// When a factory that begins now is to have ended.
+Deadline pool_create_until(const PoolObject& pool) noexcept;
 /// Runs on_create and makes the slot HELD by the builder, or FREE for add. Returns the word. When
-/// on_create throws, the resource is destroyed and the place given back.
-Taken pool_finish_build(PoolObject& pool, Taken building, bool lend);
+/// on_create throws, or it is later than `until`, the resource is destroyed and the place given
+/// back.
+Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline until);
 /// The factory threw: destroys nothing, empties the slot, wakes the next waiter.
 void pool_fail_build(PoolObject& pool, Taken building) noexcept;
 
 /// Type-erased hooks of one pool in this process.
 struct ErasedHooks {
-    std::function<void(void*, Slot)> on_create;
-    std::function<bool(void*, Slot)> check;
-    std::function<bool(void*, Slot)> reset;
-    std::function<void(void*, Slot)> destroy;
+    std::function<void(void*, Slot, Deadline)> on_create;
+    std::function<bool(void*, Slot, Deadline)> check;
+    std::function<bool(void*, Slot, Deadline)> reset;
+    std::function<void(void*, Slot, Deadline)> destroy;
     std::function<void(const OverdueLease&)> on_overdue;
 };
 void pool_set_hooks(PoolObject& pool, ErasedHooks hooks);

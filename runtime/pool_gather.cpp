@@ -228,7 +228,7 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
     std::optional<PlaceInQueue> place;
     const Order order{pool, *cache, wanted, taken, place};
     const bool checks = has_life(body_of(pool)) && patience.deadline != Deadline::min();
-    if (checks) tend(pool);
+    if (checks) (void)tend(pool);
     // Repeats when a resource was ended, of which there are only so many.
     for (;;) {
         const Outcome outcome = gather(order, patience);

@@ -320,15 +320,15 @@ bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept {
     return any;
 }
 
-void tend(PoolObject& pool) noexcept {
+Phase tend(PoolObject& pool) noexcept {
     PoolBody& body = body_of(pool);
     if (tend_every_ns(body) != never_ns && clock_ns() >= read(body.duty_due_ns)) {
         (void)end_idle(pool, duty_slots);
     }
     tell_overdue(pool, Piece::next);
-    if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return;
+    if (hints_of(body, Hint::dirty).next_leaf(0) == no_index) return Phase::none;
     Reaped done;
-    (void)settle_pool(pool, done, Effort::hints);
+    return settle_pool(pool, done, Effort::hints);
 }
 
 void reap_pool(PoolObject& pool, Reaped& done) noexcept {

@@ -57,8 +57,8 @@ bool end_if_over(PoolObject& pool, const PoolCache& cache, Taken taken) noexcept
 /// ended something. Runs no hook.
 bool end_idle(PoolObject& pool, std::uint64_t slots) noexcept;
 /// A piece of that, if it is time for one; and destroy for what was ended, where this process has
-/// it. For who may run hooks.
-void tend(PoolObject& pool) noexcept;
+/// it. For who may run hooks. Says what settle_pool says.
+Phase tend(PoolObject& pool) noexcept;
 /// All of it, for reap(): what is DIRTY goes on, and what is over is ended.
 void reap_pool(PoolObject& pool, Reaped& done) noexcept;
 constexpr std::uint64_t duty_slots = 64;  // at one time

@@ -110,7 +110,7 @@ Taken pool_begin_build(PoolObject& pool) noexcept {
     const PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return not_taken(why);
     PoolBody& body = body_of(pool);
-    if (has_life(body)) tend(pool);
+    if (has_life(body)) (void)tend(pool);
     return take_empty(body, cache->lane, effort_of(body));
 }
 

@@ -45,13 +45,15 @@ namespace {
 /// One acquisition that may have to wait.
 class Waiter {
 public:
-    Waiter(PoolObject& pool, PoolCache& cache, Want want, const Patience& patience)
+    /// `tended`: what tend() has just said.
+    Waiter(PoolObject& pool, PoolCache& cache, Want want, const Patience& patience, Phase tended)
         : pool_{pool},
           body_{body_of(pool)},
           cache_{cache},
           lane_{lane_of(&pool)},
           want_{want},
-          patience_{patience} {}
+          patience_{patience},
+          tended_{tended} {}
 
     Taken run() {
         const bool tries = patience_.deadline == Deadline::min();
@@ -131,7 +133,7 @@ private:
 
     Taken try_once(Effort effort) {
         ran_hooks_ = false;
-        failed_ = Phase::none;
+        failed_ = std::exchange(tended_, Phase::none);
         turn_ = Turn::mine;
         Taken taken = take_good(effort);
         if (is_final(taken)) return taken;
@@ -214,6 +216,7 @@ private:
     const LaneView& lane_;
     Want want_;
     const Patience& patience_;
+    Phase tended_;                   // until the first look
     PlaceInQueue* place_ = nullptr;  // while it waits
     // Of the last look.
     bool ran_hooks_ = false;
@@ -228,8 +231,9 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return not_taken(why);
     settle_parked(*cache);
-    if (has_life(body_of(pool)) && patience.deadline != Deadline::min()) tend(pool);
-    const Taken taken = Waiter{pool, *cache, want, patience}.run();
+    Phase tended = Phase::none;
+    if (has_life(body_of(pool)) && patience.deadline != Deadline::min()) tended = tend(pool);
+    const Taken taken = Waiter{pool, *cache, want, patience, tended}.run();
     if (taken.word == 0 && outcome_of(taken) == Outcome::closed &&
         patience.deadline != Deadline::min()) {
         // Whoever closed it may have died before it ended what was idle.

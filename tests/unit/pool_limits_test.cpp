@@ -179,6 +179,13 @@ TEST_CASE("pool limits: after a death a check or reset has its own limit") {
         phase = Phase::resetting;
         resets = true;
     }
+    SECTION("reset, in a pool whose resources have lives") {
+        hooks.reset = work;
+        options.on_death = lagoon::OnDeath::reset_then_reuse;
+        options.life = {.max_uses = 9};
+        phase = Phase::resetting;
+        resets = true;
+    }
     SECTION("check, in time") {
         hooks.check = work;
         options.limits = {.check = 1h, .reset = 1ms};

@@ -157,6 +157,25 @@ TEST_CASE("pool queue: what is past its lifetime is due to nobody", "[child]") {
     CHECK(first.wait() == support::exited(0));
 }
 
+TEST_CASE("pool queue: a hook takes what is due to others", "[child]") {
+    auto room = make_room(3, 3);
+    bool inner = false;
+    room.hooks(room->items,
+               {.destroy = [&](Item&) { inner = static_cast<bool>(room->items.try_acquire()); }});
+    auto held = room->items.acquire_n(3);
+    Child first = waiting_process(room, [](auto& items) { return !items.acquire_n(2).empty(); });
+    support::stop(first);
+    held[0].give_back();
+    CHECK_FALSE(room->items.try_acquire());
+    held[1].mark_broken();
+    held[1].give_back();
+    (void)room.reap();
+    CHECK(inner);
+    held[2].give_back();
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+}
+
 TEST_CASE("pool queue: all are woken also where only one word can be watched", "[child]") {
     const auto refuse = [] { return support::refuse({{SYS_futex_waitv}}, ENOSYS); };
     if (support::in_child([&] { return refuse() ? 0 : 1; }) != support::exited(0)) {

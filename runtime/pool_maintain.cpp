@@ -226,24 +226,28 @@ bool move_on(PoolObject& pool, std::uint64_t index, std::uint64_t word, SlotStat
     return true;
 }
 
+/// What a DIRTY slot has to pass.
+struct Trial {
+    const std::function<bool(void*, Slot, Deadline)>& hook;
+    std::uint64_t limit_ns;
+    Phase phase;
+};
+
 /// Runs check or reset; a resource that does not pass is destroyed.
-void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word, Phase phase, Reaped& done,
-               Phase* failed) noexcept {
+void run_check(PoolObject& pool, std::uint64_t index, std::uint64_t word, const Trial& trial,
+               Reaped& done, Phase* failed) noexcept {
     PoolBody& body = body_of(pool);
-    const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
-    const bool resets = phase == Phase::resetting;
     std::uint64_t mine = word::next(word, SlotState::checking, cache_of(pool).lane);
     if (!move_truth(body, index, word, mine)) return;
     drop_hint(hints_of(body, Hint::dirty), index);
     ++done.hooks_run;
-    if (passes(resets ? hooks.reset : hooks.check, body, index,
-               resets ? body.creation.reset_limit_ns : body.creation.check_limit_ns)) {
+    if (passes(trial.hook, body, index, trial.limit_ns)) {
         note_idle(body, index);
         const std::uint64_t good = word::next(mine, SlotState::free) & ~word::recovered_bit;
         if (move_truth(body, index, mine, good)) announce_free(pool, index);
         return;
     }
-    *failed = phase;
+    *failed = trial.phase;
     // At rest first, so that a death between here and destroy is one that destroy knows of.
     const std::uint64_t bad = word::next_dirty(mine, DirtyReason::must_destroy);
     if (!move_truth(body, index, mine, bad)) return;
@@ -264,10 +268,13 @@ bool settle_slot(PoolObject& pool, std::uint64_t index, std::uint64_t word, Reap
         case Need::destroy: return empty_slot(pool, index, word, &done);
         case Need::check:
         case Need::reset: {
-            const auto& hook = need == Need::check ? own.hooks.check : own.hooks.reset;
-            if (hook) {
-                run_check(pool, index, word,
-                          need == Need::check ? Phase::checking : Phase::resetting, done, failed);
+            const CreationPolicy& limits = body.creation;
+            const Trial trial =
+                need == Need::check
+                    ? Trial{own.hooks.check, limits.check_limit_ns, Phase::checking}
+                    : Trial{own.hooks.reset, limits.reset_limit_ns, Phase::resetting};
+            if (trial.hook) {
+                run_check(pool, index, word, trial, done, failed);
                 return true;
             }
             count_missing(pool, index, word);

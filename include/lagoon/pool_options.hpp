@@ -138,7 +138,7 @@ struct OverdueLease {
 
 /// What a pool's resources need. Hooks run in the process that has them, one at a time per
 /// resource, while no one else can take it. A hook that throws: on_create fails the creation,
-/// check and reset have not passed, destroy has done its work.
+/// check and reset have not passed, destroy has done its work. For how long: PoolLimits.
 template <class T>
 struct PoolHooks {
     Hook<T, void> on_create = {};  ///< after a factory or add() has filled the slot

@@ -16,6 +16,7 @@ using rig::Resource;
 using rig::SlotState;
 using rig::Stage;
 using rig::sweep_all;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -27,22 +28,24 @@ void make_due(lagoon::Pool<Resource>& pool, std::uint64_t slot) {
     // Y8 relaxed store, no pair: nobody else has the slot.
     record_of(pool, slot).due_ns.store(1, std::memory_order_relaxed);
 }
-void came_back(Stage& stage, std::uint64_t when_ns) {
+/// They are idle for longer than one of these, however short a time ago the machine was started.
+void make_idle(Stage& stage, std::chrono::nanoseconds timeout, std::chrono::nanoseconds validate) {
     auto& pool = stage.desk->aged;
+    lagoon::detail::LifePolicy& life = support::body_of(pool).life;
+    life.idle_timeout_ns = static_cast<std::uint64_t>(timeout.count());
+    life.validate_after_ns = static_cast<std::uint64_t>(validate.count());
     for (std::uint64_t slot = 0; slot < pool.capacity(); ++slot) {
         // Y8 relaxed store, no pair: as above.
-        record_of(pool, slot).returned_ns.store(when_ns, std::memory_order_relaxed);
+        record_of(pool, slot).returned_ns.store(1, std::memory_order_relaxed);
     }
     // Y8 relaxed store, no pair: a hint, for it is time to look at them.
     support::body_of(pool).duty_due_ns.store(0, std::memory_order_relaxed);
 }
-/// They have been idle since the machine was started.
-void make_idle_long(Stage& stage) { came_back(stage, 0); }
-/// They have been idle for so long that they are worth a check, and no longer.
-void make_worth_a_check(Stage& stage) {
-    const auto then = std::chrono::steady_clock::now() - std::chrono::minutes{2};
-    came_back(stage, static_cast<std::uint64_t>(then.time_since_epoch().count()));
+void make_idle_long(Stage& stage) {
+    // What is put in during the test is not.
+    make_idle(stage, std::chrono::steady_clock::now().time_since_epoch() / 2, 24h);
 }
+void make_worth_a_check(Stage& stage) { make_idle(stage, 24h * 300, 1ns); }
 void with_hooks(Actor& actor) {
     rig::warm(actor);
     actor.desk.hooks(&Desk::aged, hooks());
@@ -53,8 +56,9 @@ void take_both(Actor& actor) {
     if (!actor.leases[0] || !actor.leases[1]) std::abort();
     if (actor.leases[0]->id == 61) std::swap(actor.leases[0], actor.leases[1]);
 }
-/// The lease of this slot has been out since the machine was started.
+/// The lease of this slot has been out since the machine was started, which is too long.
 void make_overdue(lagoon::Pool<Resource>& pool, std::uint64_t slot) {
+    support::body_of(pool).life.lease_limit_ns = 1;
     auto& since = record_of(pool, slot).since;
     // Y6 relaxed load, no pair: nobody writes it now.
     const std::uint64_t generation = since.load(std::memory_order_relaxed) & 0xffffff;

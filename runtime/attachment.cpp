@@ -12,6 +12,7 @@
 #include "lanes.hpp"
 #include "members.hpp"
 #include "pool_life.hpp"
+#include "pool_making.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -172,6 +173,7 @@ void close_handle(Attachment* attachment) {
         (void)reap(attachment);
     }
     PrivatePools hooks;
+    const std::uint32_t makers = await_makers(*attachment);
     with_gate_for_last(*attachment, [&](bool gated) {
         if (attachment->handles == 1) {
             if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
@@ -181,6 +183,13 @@ void close_handle(Attachment* attachment) {
                                 "still holds " +
                                 std::to_string(leases) + " leases; give them back first",
                             0, leases};
+            }
+            if (makers > 0) {
+                throw Error{Errc::busy, "arena '" + attachment->name +
+                                            "' cannot be closed: " + std::to_string(makers) +
+                                            " resources are being made for it by factories of "
+                                            "this process; let them finish, by drain() of "
+                                            "their pools"};
             }
             if (const std::uint32_t sleepers = sleepers_of(*attachment); sleepers > 0) {
                 throw Error{Errc::busy,
@@ -199,11 +208,12 @@ void drop_handle(Attachment* attachment) noexcept {
     PrivatePools hooks;
     try {
         (void)process_epoch();
+        const std::uint32_t makers = await_makers(*attachment);
         with_gate_for_last(*attachment, [&](bool gated) {
-            // With leases out, or threads that wait, the process stays attached without a handle;
-            // whoever opens the arena again can be the last one then.
+            // With leases out, or threads that wait or make something, the process stays attached
+            // without a handle; whoever opens the arena again can be the last one then.
             const bool last = attachment->handles == 1 && leases_held(*attachment) == 0 &&
-                              sleepers_of(*attachment) == 0;
+                              makers == 0 && sleepers_of(*attachment) == 0;
             if (last) detach(*attachment, gated, hooks);
             --attachment->handles;
         });

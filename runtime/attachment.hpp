@@ -61,6 +61,7 @@ struct Attachment {
     LaneView shared_lane{};  // for threads that find no lane; not wiped, checked by the epoch
     Atomic<std::uint64_t> shared_thief{0};  // epoch of a process whose lane steals, or 0
     Atomic<std::uint32_t> sleepers{0};      // this process's threads that wait for something here
+    Atomic<std::uint32_t> makers{0};        // and those that make something for a pool
 
     PrivatePools pools;
 
@@ -93,6 +94,7 @@ struct Attachment {
 };
 
 class PlaceInQueue;
+struct Making;
 
 /// What a process keeps of one pool beside its threads' caches.
 struct PoolPrivate {
@@ -108,6 +110,8 @@ struct PoolPrivate {
     std::uint64_t waiters_epoch = 0;  // process
     PlaceInQueue* queue = nullptr;    // those that have a turn, and of which process
     std::uint64_t queue_epoch = 0;
+    Making* makings = nullptr;  // under way, and of which process
+    std::uint64_t makings_epoch = 0;
     // Hints: where on_overdue goes on, and not before when.
     Atomic<std::uint64_t> overdue_at{0};
     Atomic<std::uint64_t> overdue_due_ns{0};

@@ -151,6 +151,16 @@ Slept futex_wait_any(std::span<const Watched> words, detail::Deadline deadline,
     return futex_wait(*words[0].word, words[0].seen, deadline);
 }
 
+bool start_thread(void* (*code)(void*), void* argument) noexcept {
+    pthread_attr_t attributes;
+    if (::pthread_attr_init(&attributes) != 0) return false;
+    ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread{};
+    const int error = ::pthread_create(&thread, &attributes, code, argument);
+    ::pthread_attr_destroy(&attributes);
+    return error == 0;
+}
+
 std::uint32_t thread_id() noexcept { return static_cast<std::uint32_t>(::syscall(SYS_gettid)); }
 
 std::uint32_t process_id() noexcept { return static_cast<std::uint32_t>(::getpid()); }

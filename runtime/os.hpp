@@ -72,6 +72,8 @@ enum class Slept { woken, changed, timed_out, interrupted, refused };
 [[nodiscard]] Slept futex_wait(detail::Atomic<std::uint32_t>& word, std::uint32_t seen,
                                detail::Deadline deadline) noexcept;
 
+/// A thread that nobody waits for, with the caller's signal mask. False where none is to be had.
+[[nodiscard]] bool start_thread(void* (*code)(void*), void* argument) noexcept;
 [[nodiscard]] std::uint32_t thread_id() noexcept;
 [[nodiscard]] std::uint32_t process_id() noexcept;
 [[nodiscard]] std::uint64_t realtime_ns() noexcept;

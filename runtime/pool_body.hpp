@@ -197,6 +197,7 @@ void call_attention(PoolBody& body) noexcept;
 // pool_hooks.cpp: each runs one hook, if there is one. In a child that was forked in it the call
 // ends with a message, but for an exception of on_create.
 void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, Deadline until);
+void run_factory(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, Deadline until);
 void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) noexcept;
 void run_overdue(const ErasedHooks& hooks, const OverdueLease& lease) noexcept;
 /// A hook that says whether the resource is good; an exception says no, and so does one that takes

@@ -39,6 +39,18 @@ void run_create(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, D
     require_own(epoch);
 }
 
+void require_own_build(std::uint64_t epoch) noexcept {
+    if (!is_epoch_of_process(epoch)) [[unlikely]] {
+        contract_failure(
+            "a factory returns in a child that was forked in it: the slot is still the parent's; "
+            "end the child in the factory, by exec or _exit");
+    }
+}
+
+void run_factory(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index, Deadline until) {
+    hooks.factory(value_of(body, index), name_of(body, index), until);
+}
+
 void run_destroy(const ErasedHooks& hooks, PoolBody& body, std::uint64_t index) noexcept {
     if (!hooks.destroy) return;
     const std::uint64_t epoch = process_epoch();

@@ -145,8 +145,10 @@ Deadline pool_create_until(const PoolObject& pool) noexcept {
     return until_limit(body_of(pool).creation.create_limit_ns);
 }
 
-Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline until) {
+Taken pool_finish_build(PoolObject& pool, Taken building, Built how, Deadline until) {
     PoolBody& body = body_of(pool);
+    const bool lend = how == Built::to_lend;
+    const bool made = how != Built::by_add;  // what add() brings is not made by a factory
     PoolCache& cache = cache_of(pool);
     const ErasedHooks& hooks = pool_private(*attachment_of(&pool), pool).hooks;
     const std::uint64_t epoch = process_epoch();
@@ -154,7 +156,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline un
         run_create(hooks, body, building.index, until);
     } catch (...) {
         if (!is_epoch_of_process(epoch)) throw;  // forked in the hook: the slot is the parent's
-        if (lend) note_failed(body);             // what add() brings is not made by a factory
+        if (made) note_failed(body);
         end_build(pool, cache, hooks, building);
         throw;
     }
@@ -173,8 +175,8 @@ Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline un
         throw_changed(pool, building.index);
     }
     count(body.created);
+    if (made) note_made(pool);
     if (lend) {
-        note_made(pool);
         count_acquired(cache);
     } else {
         announce_free(pool, building.index);

@@ -304,6 +304,17 @@ void PlaceInQueue::hide() noexcept {
     word.store(0, std::memory_order_release);
 }
 
+void PlaceInQueue::want_place(bool wanted) noexcept {
+    if (!queued_ || wanted == ((waits_ & or_place_bit) != 0)) return;
+    {
+        const ProcessLock lock;
+        waits_ ^= or_place_bit;
+        cache_.waits = waits_;
+        if (announced_) show();
+    }
+    if (announced_ && !wanted) serve_queue(pool_);
+}
+
 void PlaceInQueue::pause() noexcept {
     if (!queued_ && lane_.shared) withdraw_wait(pool_, lane_);
 }

@@ -44,6 +44,8 @@ public:
     /// Before each look behind which it may sleep.
     void announce() noexcept;
     [[nodiscard]] bool is_announced() const noexcept { return announced_; }
+    /// Would a place do, too? If not any more, it may be the next one's.
+    void want_place(bool wanted) noexcept;
     /// After a sleep: in a pool without a queue, threads on one lane share a mark.
     void pause() noexcept;
     /// It runs code and takes nothing meanwhile; its turn is its own again when it announces it.

@@ -12,6 +12,7 @@
 #include "pool_body.hpp"
 #include "pool_creation.hpp"
 #include "pool_life.hpp"
+#include "pool_making.hpp"
 #include "pool_queue.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
@@ -53,6 +54,7 @@ public:
           lane_{lane_of(&pool)},
           want_{want},
           patience_{patience},
+          request_{pool, *cache.own},
           tended_{tended} {}
 
     Taken run() {
@@ -85,7 +87,7 @@ private:
         return not_taken(Outcome::timed_out, phase());
     }
     [[nodiscard]] Phase phase() const noexcept {
-        if (turn_ == Turn::busy) return Phase::creating;
+        if (turn_ == Turn::busy || request_.is_under_way()) return Phase::creating;
         if (turn_ == Turn::later) return Phase::retrying;
         return failed_ != Phase::none ? failed_ : Phase::waiting;
     }
@@ -117,13 +119,35 @@ private:
         return settled;
     }
 
-    /// A place for a new resource, if it is our turn to make one.
+    /// Who waits has one made by this process's factory.
+    [[nodiscard]] bool requests() const noexcept {
+        return want_ == Want::idle && place_ != nullptr && request_.is_possible() &&
+               ended_ == CreationRequest::Ended::no;
+    }
+    [[nodiscard]] bool wants_place() const noexcept {
+        return want_ == Want::idle_or_building || (requests() && !request_.is_under_way());
+    }
+
+    /// A place for a new resource, if it is our turn to make one; or it is being made there.
     Taken take_place(Effort effort) {
+        if (!requests()) return claim_place(cache_.lane, effort);
+        Taken place = not_taken(Outcome::would_block);
+        if (!request_.adopt()) {
+            place = claim_place(lane_.member, effort);
+            if (place.word == 0) return place;
+        }
+        place_->want_place(false);
+        // A thread of the process fills it.
+        if (place.word != 0) request_.start(place);
+        return not_taken(Outcome::would_block);
+    }
+
+    Taken claim_place(std::uint32_t lane, Effort effort) {
         turn_ = ask_turn(body_);
         if (turn_ != Turn::mine || (is_queued(body_) && !place_is_left(pool_, cache_))) {
             return not_taken(Outcome::would_block);
         }
-        const Taken place = take_empty(body_, cache_.lane, effort);
+        const Taken place = take_empty(body_, lane, effort);
         if (place.word == 0) return place;
         turn_ = take_turn(body_, place);
         if (turn_ == Turn::mine) return place;
@@ -143,13 +167,13 @@ private:
             taken = take_good(effort);
             if (is_final(taken)) return taken;
         }
-        if (want_ == Want::idle_or_building) {
+        if (wants_place()) {
             const Taken place = take_place(effort);
             if (is_final(place)) return place;
         }
         if (settle(effort) == Settled::nothing && !ran_hooks_) return taken;
         taken = take_good(effort);
-        if (!is_final(taken) && want_ == Want::idle_or_building) {
+        if (!is_final(taken) && wants_place()) {
             const Taken place = take_place(effort);
             if (is_final(place)) return place;
         }
@@ -158,7 +182,7 @@ private:
 
     /// When there is something to look at that nobody wakes for.
     [[nodiscard]] Deadline look_at() const noexcept {
-        const Deadline tell = next_tell(pool_);
+        const Deadline tell = std::min(next_tell(pool_), request_.late_at());
         if (turn_ != Turn::later) return tell;
         return std::min(tell, Deadline{std::chrono::nanoseconds{next_try_ns(body_)}});
     }
@@ -182,10 +206,16 @@ private:
             const std::uint32_t seen = place.event().load(std::memory_order_acquire);
             unasked = woken == Woken::cap && seen == slept_on;
             slept_on = seen;
+            ended_ = request_.look();
+            place.want_place(wants_place());
             place.announce();
             heavy_fence();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
+            if (ended_ != CreationRequest::Ended::no) {
+                taken = not_taken(Outcome::timed_out, Phase::creating);
+                break;
+            }
             if (sleeper.stop_requested()) {
                 taken = not_taken(Outcome::cancelled, phase());
                 break;
@@ -206,6 +236,7 @@ private:
         } else {
             // The wake-up that we may have been given is somebody else's now.
             wake_for_place(pool_);
+            if (request_.error() != nullptr) std::rethrow_exception(request_.error());
         }
         return taken;
     }
@@ -216,6 +247,8 @@ private:
     const LaneView& lane_;
     Want want_;
     const Patience& patience_;
+    CreationRequest request_;
+    CreationRequest::Ended ended_ = CreationRequest::Ended::no;
     Phase tended_;                   // until the first look
     PlaceInQueue* place_ = nullptr;  // while it waits
     // Of the last look.

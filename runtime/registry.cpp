@@ -153,6 +153,8 @@ void make_attachments_foreign() noexcept {
         attachment.prefaulted = false;  // fork copies no page tables of shared mappings
         // X1 relaxed store, no pair: the sleepers are the parent's.
         attachment.sleepers.store(0, std::memory_order_relaxed);
+        // X1 relaxed store, no pair: so are the makers.
+        attachment.makers.store(0, std::memory_order_relaxed);
         return false;
     });
 }

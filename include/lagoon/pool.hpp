@@ -62,7 +62,8 @@ public:
         return Lease<T>{*this, detail::pool_try_fast(*this, &detail::pool_try_acquire)};
     }
 
-    /// Waits for an idle resource; `stop` ends the wait with cancelled, close() with closed.
+    /// Waits for an idle resource; `stop` ends the wait with cancelled, close() with closed. In a
+    /// process that has a PoolHooks::factory, for one that it makes, too.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> acquire(std::stop_token stop = {}) {
         if (Lease<T> now = try_first()) return now;
         return wait_for_idle({detail::for_ever, std::move(stop)});
@@ -134,7 +135,7 @@ public:
         if (place.word == 0) return false;
         Build build{*this, place};
         ::new (value_of(place)) T{resource};
-        return build.finish(false).word != 0;
+        return build.finish(detail::Built::by_add).word != 0;
     }
 
     [[nodiscard]] std::uint64_t capacity() const noexcept { return body.extent; }
@@ -198,17 +199,9 @@ private:
         detail::Taken place;
         std::uint64_t epoch = detail::process_epoch();
         bool done = false;
-        void require_own() const noexcept {
-            if (!detail::is_epoch_of_process(epoch)) [[unlikely]] {
-                detail::contract_failure(
-                    "a factory returns in a child that was forked in it: the slot is still the "
-                    "parent's; end the child in the factory, by exec or _exit");
-            }
-        }
-        detail::Taken finish(bool lend, detail::Deadline until = detail::for_ever) {
-            require_own();
+        detail::Taken finish(detail::Built how, detail::Deadline until = detail::for_ever) {
             done = true;
-            return detail::pool_finish_build(pool, place, lend, until);
+            return detail::pool_finish_build(pool, place, how, until);
         }
         ~Build() {
             if (!done && detail::is_epoch_of_process(epoch)) {
@@ -245,16 +238,9 @@ private:
     detail::Taken build(Factory& make, detail::Taken place) {
         Build build{*this, place};
         const detail::Deadline until = detail::pool_create_until(*this);
-        void* at = value_of(place);
-        if constexpr (TakesResource<Factory, T>) {
-            const Slot slot{place.index, detail::pool_fill(*this, place.index)};
-            detail::call_with(make, *::new (at) T{}, slot, until);
-        } else {
-            const T made = make();
-            build.require_own();
-            ::new (at) T{made};
-        }
-        return build.finish(true, until);
+        const Slot slot{place.index, detail::pool_fill(*this, place.index)};
+        detail::make_at<T>(value_of(place), make, slot, until);
+        return build.finish(detail::Built::to_lend, until);
     }
     std::vector<Lease<T>> acquire_n_patiently(Count count, const detail::Patience& patience) {
         std::vector<Lease<T>> leases;
@@ -283,6 +269,7 @@ void Arena<Root>::hooks(Pool<T>& pool, std::type_identity_t<PoolHooks<T>> hooks)
     erase(std::move(hooks.reset), erased.reset);
     erase(std::move(hooks.destroy), erased.destroy);
     erased.on_overdue = std::move(hooks.on_overdue);
+    if (hooks.factory) erased.factory = std::move(hooks.factory);
     detail::pool_set_hooks(pool, std::move(erased));
 }
 

@@ -8,11 +8,13 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
 #include <lagoon/count.hpp>
+#include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/word.hpp>
 #include <lagoon/pool_creation.hpp>
 #include <lagoon/pool_life.hpp>
@@ -89,6 +91,49 @@ template <class F, class T>
 concept PoolFactory = TakesResource<F, T> ||
     (std::invocable<F&>&& std::convertible_to<std::invoke_result_t<F&>, T>);
 
+namespace detail {
+/// Aborts in a child that was forked in a factory: the slot is its parent's.
+void require_own_build(std::uint64_t epoch) noexcept;
+
+/// The value of a slot that is being filled.
+template <class T, class F>
+void make_at(void* at, F& make, Slot slot, std::chrono::steady_clock::time_point until) {
+    const std::uint64_t epoch = process_epoch();
+    if constexpr (TakesResource<F, T>) {
+        call_with(make, *::new (at) T{}, slot, until);
+        require_own_build(epoch);
+    } else {
+        const T made = make();
+        require_own_build(epoch);
+        ::new (at) T{made};
+    }
+}
+}  // namespace detail
+
+/// Code that makes a resource.
+template <class T>
+class Factory {
+public:
+    using Until = std::chrono::steady_clock::time_point;
+
+    Factory() noexcept = default;
+    Factory(std::nullptr_t) noexcept {}
+    template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, Factory> && PoolFactory<F, T>)
+        Factory(F code)  // NOLINT: any callable is a factory
+        : code_{[code = std::move(code)](void* at, Slot slot, Until until) mutable {
+              detail::make_at<T>(at, code, slot, until);
+          }} {}
+
+    explicit operator bool() const noexcept { return static_cast<bool>(code_); }
+    void operator()(void* at, Slot slot, Until until = Until::max()) const {
+        code_(at, slot, until);
+    }
+
+private:
+    std::function<void(void*, Slot, Until)> code_;
+};
+
 /// Code for a resource.
 template <class T, class Result>
 class Hook {
@@ -150,6 +195,14 @@ struct PoolHooks {
     /// whoever takes, waits or drains there, 64 slots eight times in that time, or by reap(). The
     /// resource is its borrower's. A death in it, or an exception, and it is told by nobody else.
     std::function<void(const OverdueLease&)> on_overdue = {};
+    /// With it acquire() and its forms that wait have a resource made, where none is idle and there
+    /// is a place, and take what comes first, a return or that. It runs on a thread of its own, one
+    /// for each resource, and goes on when who asked for it has left: what it makes is then idle,
+    /// and the next one who waits here need not ask again. Not begun by then, it is not run. An
+    /// exception reaches who waits for it. It owns what it uses; a child process that is to die
+    /// with its parent (PR_SET_PDEATHSIG) would die with the thread. Arena::close() says busy while
+    /// one is at work.
+    Factory<T> factory = {};
 };
 
 /// Counts since the arena was made, and fill levels now. Each is exact on its own; together they

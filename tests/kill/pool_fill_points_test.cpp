@@ -8,6 +8,7 @@
 #include <runtime/reap.hpp>
 
 #include "kill/stage.hpp"
+#include "kill/threads.hpp"
 
 using rig::Actor;
 using rig::Desk;
@@ -22,6 +23,12 @@ namespace {
 
 void make_nine(Actor& actor) {
     actor.leases.push_back(actor.desk->pool.acquire_or_create([] { return Resource{9}; }));
+}
+/// The process has a factory, which runs in the thread that waits.
+void with_factory(Actor& actor, lagoon::Factory<Resource> factory) {
+    rig::warm(actor);
+    actor.desk.hooks(&Desk::pool, {.factory = std::move(factory)});
+    rig::threads_are_refused = true;
 }
 void take_all(Stage& stage) { stage.take_all(); }
 /// At capacity, and all of it the test's.
@@ -91,6 +98,30 @@ void leave_in_pieces(Stage& stage) { leave_dirty(stage, false); }
 void without_12(Model& model) { model.served.erase(12); }
 
 }  // namespace
+
+TEST_CASE("kill: at the instructions of having one made by the process's factory",
+          "[kill][process]") {
+    sweep_all({
+        {.name = "acquire that has one made",
+         .prepare = [](Actor& a) { with_factory(a, [] { return Resource{9}; }); },
+         .run = [](Actor& a) { a.leases.push_back(a.desk->pool.acquire()); },
+         .set = take_all,
+         .effect = with_nine},
+        {.name = "acquire whose factory throws",
+         .prepare =
+             [](Actor& a) {
+                 with_factory(a, []() -> Resource { throw std::runtime_error{"no"}; });
+             },
+         .run =
+             [](Actor& a) {
+                 try {
+                     auto none = a.desk->pool.acquire();
+                 } catch (const std::runtime_error&) {
+                 }
+             },
+         .set = take_all},
+    });
+}
 
 TEST_CASE("kill: at the instructions of acquire_or_create", "[kill][process]") {
     sweep_all({

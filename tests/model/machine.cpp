@@ -29,6 +29,17 @@ std::array<Attachment*, most_processes> attachments{};
 std::array<ThreadLocals, most_actors + 1> threads{};  // the last one is the inspector's
 int thread_now = most_actors;
 
+struct Started {
+    void* (*code)(void*) = nullptr;
+    void* argument = nullptr;
+};
+/// Of each process: one at a time.
+struct ThreadsToBe {
+    int offered = 0;
+    Started started;
+};
+std::array<ThreadsToBe, most_processes> threads_to_be{};
+
 int place_of(int actor) { return actor < 0 ? most_actors : actor; }
 
 void broken_contract(const char* message) noexcept {
@@ -95,6 +106,7 @@ void Machine::arrange(const std::function<void()>& code) {
 void Machine::begin_execution() {
     std::copy(image_.begin(), image_.end(), arena);
     forget_threads();
+    threads_to_be.fill({});
     threads.fill(new_thread());
     thread_now = most_actors;
     become_thread(threads[most_actors]);
@@ -173,6 +185,30 @@ void leave() {
 }
 
 void end_thread() { finish_thread(); }
+
+void offer_thread() { ++threads_to_be[machine()->process_now()].offered; }
+
+bool start_thread(void* (*code)(void*), void* argument) {
+    ThreadsToBe& mine = threads_to_be[machine()->process_now()];
+    const ProcessLock lock;  // what its caller has done is seen by the thread
+    if (mine.offered == 0 || mine.started.code != nullptr) return false;
+    --mine.offered;
+    mine.started = {code, argument};
+    return true;
+}
+
+void be_started(int by) {
+    ThreadsToBe& mine = threads_to_be[machine()->process_now()];
+    await([&] { return mine.started.code != nullptr || is_finished(by); });
+    if (mine.started.code == nullptr) return;
+    Started started;
+    {
+        const ProcessLock lock;
+        started = std::exchange(mine.started, {});
+    }
+    started.code(started.argument);
+    end_thread();
+}
 
 }  // namespace model
 

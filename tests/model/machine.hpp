@@ -79,6 +79,14 @@ void leave();
 /// The calling thread ends.
 void end_thread();
 
+/// A thread that the runtime may start, once, in the process that this is called in; without one it
+/// gets none.
+void offer_thread();
+/// What such a thread does: it waits to be started, as long as `by` may do that, and runs.
+void be_started(int by);
+/// The runtime starts one.
+bool start_thread(void* (*code)(void*), void* argument);
+
 /// Puts a program together.
 template <class Root>
 class Scene {

@@ -83,6 +83,9 @@ Slept futex_wait(detail::Atomic<std::uint32_t>& word, std::uint32_t seen,
     return futex_wait_any({&one, 1}, deadline, &which);
 }
 
+bool start_thread(void* (*code)(void*), void* argument) noexcept {
+    return model::start_thread(code, argument);
+}
 std::uint32_t thread_id() noexcept { return 1; }
 std::uint32_t process_id() noexcept { return 1; }
 std::uint64_t realtime_ns() noexcept { return 0; }

@@ -151,6 +151,22 @@ TEST_CASE("fork: a child forked in a factory leaves the slot to its parent", "[f
     REQUIRE(desk->pool.idle() == 1);
 }
 
+TEST_CASE("fork: a child forked in a factory that runs on a thread of its own ends there",
+          "[fork][child]") {
+    Fork fork{each_way()};
+    const bool throws = GENERATE(false, true);
+    const auto desk = Arena<Desk>::create(unique_name("fork-calls"));
+    desk.hooks(desk->pool, {.factory = [&] {
+                   if (!fork.here()) return first;
+                   if (throws) throw std::runtime_error{"in the child"};
+                   return second;
+               }});
+    const auto lease = desk->pool.acquire();
+    REQUIRE(fork.ended() == exited(broken_contract));
+    REQUIRE(*lease == first);
+    REQUIRE(desk->pool.stats().create_failed == 0);
+}
+
 TEST_CASE("fork: a child forked in on_create leaves the slot to its parent", "[fork][child]") {
     Fork fork{each_way()};
     const bool throws = GENERATE(false, true);

@@ -1,5 +1,5 @@
-// join_refused_test.cpp: a forked child whose keeper thread is refused joins and leaves again
-// between two instructions of another of its threads.
+// join_refused_test.cpp: threads that the kernel refuses. A forked child whose keeper is refused
+// joins and leaves again between two instructions of another of its threads.
 //
 // The library's calls of pthread_create and syscall go through this file (the linker's --wrap):
 // the first is refused once, the second tells when the other thread has come to the process's lock.
@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <cstdarg>
+#include <stdexcept>
 #include <thread>
 
 #include "support/pools.hpp"
@@ -33,6 +34,7 @@ constexpr int behind = 2;   // the second one has seen it, and waits for the pro
 constinit std::atomic<int> step{0};
 constinit thread_local bool is_refused = false;
 constinit thread_local bool tells_its_wait = false;
+constinit bool all_are_refused = false;
 
 void await(int wanted) {
     support::wait_until([&] { return step.load() >= wanted; });
@@ -45,6 +47,7 @@ extern "C" {
 int __real_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
                           void* with) {
+    if (all_are_refused) return EAGAIN;
     if (!std::exchange(is_refused, false)) {
         return __real_pthread_create(thread, attributes, run, with);
     }
@@ -101,4 +104,27 @@ TEST_CASE("members: a lane is not claimed under a membership that was given back
     CHECK(out == 1);
     // The lease was the thread's when the child ended: given back, for it was destroyed.
     CHECK(desk->pool.try_acquire());
+}
+
+TEST_CASE("pool making: where no thread is to be had the factory runs in who waits") {
+    const auto desk = Arena<Desk>::create(unique_name("join-refused"));
+    std::thread::id there;
+    bool fails = false;
+    desk.hooks(desk->pool, {.factory = [&] {
+                   there = std::this_thread::get_id();
+                   if (fails) throw std::runtime_error{"no more of them"};
+                   return 7;
+               }});
+    SECTION("and is lent what it makes") {
+        all_are_refused = true;
+        CHECK(*desk->pool.acquire() == 7);
+    }
+    SECTION("and told of its failure") {
+        fails = true;
+        all_are_refused = true;
+        CHECK_THROWS_AS(desk->pool.acquire(), std::runtime_error);
+        CHECK(desk->pool.stats().empty == 1);
+    }
+    all_are_refused = false;
+    CHECK(there == std::this_thread::get_id());
 }

@@ -109,6 +109,46 @@ TEST_CASE("pool queue: who is content with a place leaves what is idle to others
     CHECK(room->items.stats().late_wakes == 0);
 }
 
+TEST_CASE("pool queue: a place is due to a stopped process that would have one made there",
+          "[child]") {
+    auto room = make_room(2, 2);
+    auto held = room->items.acquire_n(2);
+    Child first{[&] {
+        room.hooks(room->items, {.factory = [] { return Item{}; }});
+        return room->items.acquire() ? 0 : 1;
+    }};
+    wait_for_waiters(room, 1);
+    support::stop(first);
+    held[0].discard();
+    CHECK_FALSE(room->items.try_acquire_or_create([] { return Item{}; }));
+    held[1].discard();
+    CHECK(room->items.try_acquire_or_create([] { return Item{}; }));
+    ::kill(first.pid(), SIGCONT);
+    CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool queue: who has one made leaves other places to those behind it", "[child]") {
+    auto room = make_room(2, 0);
+    const support::Flag begun;
+    const support::Flag may_end;
+    Child first{[&] {
+        room.hooks(room->items, {.factory = [&] {
+                       begun.raise();
+                       may_end.wait();
+                       return Item{};
+                   }});
+        return room->items.acquire() ? 0 : 1;
+    }};
+    begun.wait();
+    support::stop(first);
+    CHECK(room->items.try_acquire_or_create([] { return Item{}; }));
+    ::kill(first.pid(), SIGCONT);
+    may_end.raise();
+    CHECK(first.wait() == support::exited(0));
+    CHECK(room->items.stats().late_wakes == 0);
+}
+
 TEST_CASE("pool queue: a stopped process that a place would serve leaves what is idle", "[child]") {
     auto room = make_room(2, 2);
     auto held = room->items.acquire_n(2);

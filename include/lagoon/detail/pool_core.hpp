@@ -82,10 +82,12 @@ void pool_report_failure(PoolObject& pool, Taken taken, std::uint64_t epoch) noe
 Taken pool_begin_build(PoolObject& pool) noexcept;
 /// When a factory that begins now is to have ended.
 Deadline pool_create_until(const PoolObject& pool) noexcept;
-/// Runs on_create and makes the slot HELD by the builder, or FREE for add. Returns the word. When
-/// on_create throws, or it is later than `until`, the resource is destroyed and the place given
-/// back.
-Taken pool_finish_build(PoolObject& pool, Taken building, bool lend, Deadline until);
+/// What becomes of a slot that was filled: HELD by who has made it; FREE, made by a factory; FREE,
+/// by add.
+enum class Built : std::uint32_t { to_lend, to_share, by_add };
+/// Runs on_create and makes the slot what it is to be. Returns the word. When on_create throws, or
+/// it is later than `until`, the resource is destroyed and the place given back.
+Taken pool_finish_build(PoolObject& pool, Taken building, Built how, Deadline until);
 /// The factory threw: destroys nothing, empties the slot, wakes the next waiter.
 void pool_fail_build(PoolObject& pool, Taken building) noexcept;
 
@@ -96,6 +98,7 @@ struct ErasedHooks {
     std::function<bool(void*, Slot, Deadline)> reset;
     std::function<void(void*, Slot, Deadline)> destroy;
     std::function<void(const OverdueLease&)> on_overdue;
+    std::function<void(void*, Slot, Deadline)> factory;
 };
 void pool_set_hooks(PoolObject& pool, ErasedHooks hooks);
 

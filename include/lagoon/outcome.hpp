@@ -20,11 +20,11 @@ enum class Outcome : std::uint32_t {
 
 /// What an acquisition that has ended without a resource was waiting for last.
 enum class Phase : std::uint32_t {
-    none,      ///< nothing: it did not wait, or was sent away
-    waiting,   ///< a resource that comes back, or a place for a new one
-    creating,  ///< its turn to make one, PoolCreation::at_once are being made; or what its
-               ///< process's factory makes for it; or that, or what it made itself, took longer
-               ///< than PoolLimits::create
+    none,       ///< nothing: it did not wait, or was sent away
+    waiting,    ///< a resource that comes back, or a place for a new one
+    creating,   ///< its turn to make one, PoolCreation::at_once are being made; or what its
+                ///< process's factory makes for it; or that, or what it made itself, took longer
+                ///< than PoolLimits::create
     retrying,   ///< the time to try again, for making one has failed
     checking,   ///< one that passes its check: those it met have not
     resetting,  ///< the same of a reset

@@ -103,6 +103,7 @@ std::string build_of(const Json& result) {
     const auto second_space = build.find(' ', build.find(' ') + 1);
     build = build.substr(0, second_space);
     if (!result["membarrier"].get<bool>()) build += ", without membarrier";
+    if (result["ownership"] != "unbiased") build += ", " + text_of(result, "ownership");
     return build;
 }
 

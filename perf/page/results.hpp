@@ -49,7 +49,7 @@ struct Requirement {
 /// What the results say that they leave out, each once.
 [[nodiscard]] std::vector<std::string> skipped(const Results& results);
 
-/// `g++ 12.2.0`, `clang 14.0.6, without membarrier`, ...
+/// `g++ 12.2.0`, `clang 14.0.6, without membarrier`, `g++ 12.2.0, biased`, ...
 [[nodiscard]] std::string build_of(const Json& result);
 
 [[nodiscard]] std::string text_of(const Json& json, const char* key);

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <system_error>
@@ -60,6 +61,11 @@ std::string first_line(const char* path) {
     return line;
 }
 
+std::string ownership() {
+    const char* asked = std::getenv("LAGOON_OWNERSHIP");
+    return asked != nullptr ? asked : "unbiased";
+}
+
 std::string utc_now() {
     const std::time_t now = std::time(nullptr);
     std::tm parts{};
@@ -92,6 +98,7 @@ Environment environment() {
         .real_time = sched_getscheduler(0) != SCHED_OTHER,
         .nice = getpriority(PRIO_PROCESS, 0),
         .membarrier = has_membarrier(),
+        .ownership = ownership(),
     };
 }
 

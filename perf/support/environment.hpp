@@ -22,6 +22,7 @@ struct Environment {
     bool real_time = false;  // scheduled before all ordinary work
     int nice = 0;            // below 0: before others' work
     bool membarrier = false;
+    std::string ownership;  // of the arenas: LAGOON_OWNERSHIP
 };
 
 [[nodiscard]] Environment environment();

@@ -6,6 +6,7 @@
 
 #include "commands.hpp"
 #include "element.hpp"
+#include "policy.hpp"
 #include "runtime/arena_file.hpp"
 #include "runtime/pool_body.hpp"
 #include "text.hpp"
@@ -67,17 +68,6 @@ Json describe_lock(const ArenaView& view, const DirectoryEntry& entry, const Own
             {"dirty", (word >> 12 & 1) != 0}};
 }
 
-const char* policy_text(std::uint32_t on_death) {
-    switch (static_cast<OnDeath>(on_death)) {
-        case OnDeath::check_then_reuse: return "check_then_reuse";
-        case OnDeath::reuse: return "reuse";
-        case OnDeath::reset_then_reuse: return "reset_then_reuse";
-        case OnDeath::destroy: return "destroy";
-        case OnDeath::quarantine: return "quarantine";
-    }
-    return "unknown";
-}
-
 SlotStatus status_of(const detail::Seen& seen) {
     using detail::SlotState;
     switch (detail::word::state(seen.word)) {
@@ -120,7 +110,7 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
         reinterpret_cast<const std::byte*>(&pool) + pool.body.from_object);
     const PoolStats stats = detail::pool_stats(pool);
     Json json = {{"closed", detail::pool_is_closed(pool)},
-                 {"on_death", policy_text(body.on_death)},
+                 {"policy", policy_of(body)},
                  {"capacity", stats.capacity},
                  {"idle", stats.idle},
                  {"leased", stats.leased},
@@ -146,6 +136,7 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
                  {"ended_by_idle", stats.ended_by_idle},
                  {"ended_by_failures", stats.ended_by_failures},
                  {"ended_by_check", stats.ended_by_check},
+                 {"retry_in_ns", stats.retry_in.count()},
                  {"slots", Json::array()}};
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         if (limit != 0 && json["slots"].size() >= limit) break;
@@ -245,15 +236,15 @@ std::string value_cell(const Json& member) {
 
 std::string pool_text(const Json& member) {
     const Json& pool = member["pool"];
-    std::string counts = "on_death " + pool["on_death"].get<std::string>();
+    std::string counts;
     for (const char* count :
          {"acquired", "created", "destroyed", "create_failed", "recovered", "quarantines",
           "hooks_missing", "waits", "timed_out", "late_wakes", "damaged", "ended_by_lifetime",
           "ended_by_uses", "ended_by_idle", "ended_by_failures", "ended_by_check"}) {
-        counts += std::string{", "} + count + ' ' + pool[count].dump();
+        counts += std::string{counts.empty() ? "" : ", "} + count + ' ' + pool[count].dump();
     }
-    std::string text =
-        "\npool " + escaped(member["name"].get<std::string>()) + "\n  " + counts + '\n';
+    std::string text = "\npool " + escaped(member["name"].get<std::string>()) + "\n  " +
+                       policy_text(pool["policy"]) + "\n  " + counts + '\n';
     if (pool["slots"].empty()) return text;
     std::vector<std::vector<std::string>> rows{
         {"SLOT", "STATE", "FILL", "USES", "OWNER", "RECOVERED", "VALUE"}};

@@ -13,23 +13,6 @@
 using namespace tool_test;
 using nlohmann::json;
 
-namespace {
-
-json parsed(const Ran& ran) {
-    INFO(ran.err);
-    REQUIRE(ran.status == 0);
-    return json::parse(ran.out);
-}
-
-json member(const json& arena, const std::string& name) {
-    for (const auto& one : arena["members"]) {
-        if (one["name"] == name) return one;
-    }
-    return {};
-}
-
-}  // namespace
-
 TEST_CASE("tool: ls of an empty directory prints nothing and succeeds") {
     const std::string empty = directory() + "/empty";
     std::filesystem::create_directory(empty);

@@ -6,9 +6,13 @@
 #include <cstdint>
 #include <string>
 
+#include <catch2/catch.hpp>
 #include <lagoon/lagoon.hpp>
+#include <nlohmann/json.hpp>
 
 namespace tool_test {
+
+using Json = nlohmann::json;
 
 struct Cluster {
     lagoon::String<12> name;
@@ -53,6 +57,19 @@ struct Ran {
 Ran shell(const std::string& line);
 /// "lagoon " and the arguments.
 Ran lagoon_tool(const std::string& arguments);
+/// What it has printed, which is JSON.
+inline Json parsed(const Ran& ran) {
+    INFO(ran.err);
+    REQUIRE(ran.status == 0);
+    return Json::parse(ran.out);
+}
+/// A member of what `show` has printed.
+inline Json member(const Json& arena, const std::string& name) {
+    for (const auto& one : arena["members"]) {
+        if (one["name"] == name) return one;
+    }
+    return {};
+}
 /// The same in the background: the process is the command itself.
 pid_t start(const std::string& arguments);
 int end_of(pid_t pid);

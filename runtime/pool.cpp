@@ -11,6 +11,7 @@
 #include "pool_clock.hpp"
 #include "pool_life.hpp"
 #include "pool_queue.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -193,6 +194,7 @@ Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept {
             const std::uint64_t mine = word::next(word, SlotState::building, lane);
             if (!move_truth(body, index, word, mine)) continue;
             drop_hint(hints, index);
+            if (is_measured(body)) note_began(body, index, clock_ns());
             Atomic<std::uint64_t>& meta = slot_of(body, index).meta;
             // O7 relaxed load, no pair: a guess for O8.
             std::uint64_t before = meta.load(std::memory_order_relaxed);

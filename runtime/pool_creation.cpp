@@ -127,7 +127,7 @@ const char* creation_flaw(const PoolBody& body) noexcept {
     const bool known =
         policy.at_once <= most_turns &&
         std::ranges::all_of(durations, [](auto ns) { return ns <= nanoseconds_of(longest); }) &&
-        std::ranges::all_of(policy.reserved, [](auto word) { return word == 0; });
+        policy.reserved == 0;
     return known ? nullptr : "its creation policy, or its limits";
 }
 

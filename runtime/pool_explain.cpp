@@ -9,6 +9,25 @@
 #include "pool_body.hpp"
 #include "pool_life.hpp"
 
+namespace lagoon::inline v1 {
+
+const char* to_string(SlotStatus status) noexcept {
+    switch (status) {
+        case SlotStatus::empty: return "empty";
+        case SlotStatus::creating: return "creating";
+        case SlotStatus::idle: return "idle";
+        case SlotStatus::leased: return "leased";
+        case SlotStatus::dirty: return "dirty";
+        case SlotStatus::checking: return "checking";
+        case SlotStatus::closing: return "closing";
+        case SlotStatus::quarantined: return "quarantined";
+        case SlotStatus::retired: return "retired";
+    }
+    return "unknown";
+}
+
+}  // namespace lagoon::inline v1
+
 namespace lagoon::inline v1::detail {
 
 namespace {

@@ -14,6 +14,7 @@
 #include "pool_body.hpp"
 #include "pool_life.hpp"
 #include "pool_queue.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -228,11 +229,14 @@ Outcome pool_acquire_n(PoolObject& pool, std::uint64_t wanted, Taken* taken,
     std::optional<PlaceInQueue> place;
     const Order order{pool, *cache, wanted, taken, place};
     const bool checks = has_life(body_of(pool)) && patience.deadline != Deadline::min();
+    const WaitClock clock{body_of(pool)};
     if (checks) (void)tend(pool);
     // Repeats when a resource was ended, of which there are only so many.
     for (;;) {
         const Outcome outcome = gather(order, patience);
-        if (outcome != Outcome::ok || !checks || all_pass(order)) return outcome;
+        if (outcome == Outcome::ok && checks && !all_pass(order)) continue;
+        if (outcome == Outcome::ok && checks) clock.count();
+        return outcome;
     }
 }
 

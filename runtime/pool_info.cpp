@@ -9,24 +9,10 @@
 #include "pool_body.hpp"
 #include "pool_creation.hpp"
 #include "pool_life.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1 {
-
-const char* to_string(SlotStatus status) noexcept {
-    switch (status) {
-        case SlotStatus::empty: return "empty";
-        case SlotStatus::creating: return "creating";
-        case SlotStatus::idle: return "idle";
-        case SlotStatus::leased: return "leased";
-        case SlotStatus::dirty: return "dirty";
-        case SlotStatus::checking: return "checking";
-        case SlotStatus::closing: return "closing";
-        case SlotStatus::quarantined: return "quarantined";
-        case SlotStatus::retired: return "retired";
-    }
-    return "unknown";
-}
 
 namespace detail {
 
@@ -75,6 +61,7 @@ struct PoolPlan {
     std::uint64_t hint_words;
     std::uint64_t slots_at;
     std::uint64_t records_at;
+    std::uint64_t times_at;
     std::uint64_t bytes;
 };
 
@@ -92,6 +79,10 @@ PoolPlan plan_pool(const PoolOptions& options, std::uint64_t value_bytes, std::u
     if (wants_life(options.life)) {
         plan.records_at = round_up(plan.bytes, cache_line_bytes);
         plan.bytes = plan.records_at + sizeof(LifeRecord) * options.capacity;
+    }
+    if (options.life.measure) {
+        plan.times_at = round_up(plan.bytes, alignof(TimeWords));
+        plan.bytes = plan.times_at + times_bytes(options.capacity);
     }
     return plan;
 }
@@ -142,6 +133,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     body.max_waiters = static_cast<std::uint32_t>(options.max_waiters);
     write_life(body, options.life, plan.records_at);
     write_creation(body, options);
+    body.creation.times_at = plan.times_at;
     return pool->body;
 }
 
@@ -186,8 +178,11 @@ const char* pool_flaw(const ArenaHeader& header, const DirectoryEntry& entry,
         body.stride > (entry.storage_bytes - body.slots_at) / body.capacity) {
         return "the place of its slots";
     }
-    const char* flaw = creation_flaw(body);
-    return flaw != nullptr ? flaw : life_flaw(body, entry.storage_bytes);
+    for (const char* flaw : {creation_flaw(body), life_flaw(body, entry.storage_bytes),
+                             times_flaw(body, entry.storage_bytes)}) {
+        if (flaw != nullptr) return flaw;
+    }
+    return nullptr;
 }
 
 namespace {

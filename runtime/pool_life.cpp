@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "pool_clock.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -109,6 +110,7 @@ Atomic<std::uint64_t>* note_use(PoolBody& body, std::uint64_t index) noexcept {
     const std::uint32_t uses = noted(record.uses) + 1;
     note(record.uses, uses);
     note(record.returned_ns, now);
+    count_time(body, Timed::held, index, now);
     if (is_due(record, now)) return &body.ended_by_lifetime;
     if (life.max_uses != 0 && uses >= life.max_uses) return &body.ended_by_uses;
     if (life.max_failures != 0 && noted(record.failures) >= life.max_failures) {

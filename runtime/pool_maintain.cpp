@@ -20,6 +20,7 @@
 #include "pool_clock.hpp"
 #include "pool_creation.hpp"
 #include "pool_life.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -165,6 +166,7 @@ Taken pool_finish_build(PoolObject& pool, Taken building, Built how, Deadline un
         end_build(pool, cache, hooks, building);
         return not_taken(Outcome::timed_out, Phase::creating);
     }
+    if (made && is_measured(body)) count_time(body, Timed::made, building.index, clock_ns());
     begin_life(pool, building.index);
     std::uint64_t word = building.word;
     const std::uint64_t ready =

@@ -12,6 +12,7 @@
 
 #include "pool_clock.hpp"
 #include "pool_life.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -72,6 +73,7 @@ PoolPrivate* teller(PoolObject& pool) noexcept {
 
 void note_lent(PoolBody& body, std::uint64_t index, std::uint64_t held,
                std::uint64_t now) noexcept {
+    if (is_measured(body)) note_began(body, index, now);
     if (body.life.lease_limit_ns == 0) return;
     note(record_of(body, index).since, lent_at(now, held));
 }

@@ -58,7 +58,7 @@ void require_wait_order(const char* pool, const PoolOptions& options) {
 bool wants_life(const PoolLife& life) noexcept {
     return life.max_lifetime.count() != 0 || life.max_uses != 0 || life.idle_timeout.count() != 0 ||
            life.validate_after.has_value() || life.max_failures != 0 ||
-           life.order != LendOrder::lifo || life.lease_limit.count() != 0;
+           life.order != LendOrder::lifo || life.lease_limit.count() != 0 || life.measure;
 }
 
 void write_life(PoolBody& body, const PoolLife& life, std::uint64_t records_at) noexcept {

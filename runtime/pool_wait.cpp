@@ -14,6 +14,7 @@
 #include "pool_life.hpp"
 #include "pool_making.hpp"
 #include "pool_queue.hpp"
+#include "pool_times.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
 
@@ -264,9 +265,11 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience) {
     PoolCache* cache = cache_or(pool, &why);
     if (cache == nullptr) return not_taken(why);
     settle_parked(*cache);
+    const WaitClock clock{body_of(pool)};
     Phase tended = Phase::none;
     if (has_life(body_of(pool)) && patience.deadline != Deadline::min()) tended = tend(pool);
     const Taken taken = Waiter{pool, *cache, want, patience, tended}.run();
+    if (taken.word != 0 && patience.deadline != Deadline::min()) clock.count();
     if (taken.word == 0 && outcome_of(taken) == Outcome::closed &&
         patience.deadline != Deadline::min()) {
         // Whoever closed it may have died before it ended what was idle.

@@ -151,6 +151,8 @@ public:
     /// The leases that are held for longer than PoolLife::lease_limit, in the order of their slots.
     [[nodiscard]] std::vector<OverdueLease> overdue() const { return detail::pool_overdue(*this); }
     [[nodiscard]] PoolStats stats() const { return detail::pool_stats(*this); }
+    /// Where PoolLife::measure is set; else all zeroes.
+    [[nodiscard]] PoolTimes times() const { return detail::pool_times(*this); }
 
     /// Every slot in turn, each as it was at some moment; with the value of those that were idle.
     [[nodiscard]] std::vector<SlotInfo<T>> snapshot() const {

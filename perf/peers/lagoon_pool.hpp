@@ -29,7 +29,8 @@ inline lagoon::PoolLife every_clock() {
             .idle_timeout = hours{24},
             .validate_after = hours{24},
             .max_failures = 10,
-            .lease_limit = hours{24}};
+            .lease_limit = hours{24},
+            .measure = true};
 }
 
 enum class PoolKind : std::uint32_t {

@@ -137,6 +137,7 @@ Json describe_pool(const ArenaView& view, const DirectoryEntry& entry, const Own
                  {"ended_by_failures", stats.ended_by_failures},
                  {"ended_by_check", stats.ended_by_check},
                  {"retry_in_ns", stats.retry_in.count()},
+                 {"times", times_of(pool)},
                  {"slots", Json::array()}};
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         if (limit != 0 && json["slots"].size() >= limit) break;
@@ -245,6 +246,7 @@ std::string pool_text(const Json& member) {
     }
     std::string text = "\npool " + escaped(member["name"].get<std::string>()) + "\n  " +
                        policy_text(pool["policy"]) + "\n  " + counts + '\n';
+    text += times_text(pool["times"]);
     if (pool["slots"].empty()) return text;
     std::vector<std::vector<std::string>> rows{
         {"SLOT", "STATE", "FILL", "USES", "OWNER", "RECOVERED", "VALUE"}};

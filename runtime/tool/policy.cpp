@@ -1,6 +1,7 @@
 #include "policy.hpp"
 
 #include <array>
+#include <cstdio>
 #include <string_view>
 #include <utility>
 
@@ -46,6 +47,19 @@ std::string duration_text(std::uint64_t ns) {
 
 bool is_duration(std::string_view name) { return name.ends_with("_ns"); }
 
+constexpr std::array<std::pair<const char*, double>, 4> quantiles{
+    {{"p50_ns", 0.5}, {"p99_ns", 0.99}, {"p99_9_ns", 0.999}, {"max_ns", 1}}};
+
+/// With three digits.
+std::string rough_text(double ns) {
+    constexpr std::array<const char*, 4> units{" ns", " us", " ms", " s"};
+    std::size_t unit = 0;
+    for (; ns >= 999.5 && unit + 1 < units.size(); ++unit) ns /= 1000;
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.3g", ns);
+    return text.data() + std::string{units.at(unit)};
+}
+
 }  // namespace
 
 Json policy_of(const detail::PoolBody& body) {
@@ -85,6 +99,34 @@ std::string policy_text(const Json& policy) {
         } else {
             text += name + ' ' + (value.is_string() ? value.get<std::string>() : value.dump());
         }
+    }
+    return text;
+}
+
+Json times_of(const detail::PoolObject& pool) {
+    if (detail::body_of(pool).creation.times_at == 0) return nullptr;
+    const PoolTimes times = detail::pool_times(pool);
+    const auto told = [](const Histogram& histogram) {
+        Json json = {{"count", histogram.count()}};
+        for (const auto& [name, share] : quantiles) {
+            json[name] = histogram.quantile(share).count();
+        }
+        return json;
+    };
+    return {{"waited", told(times.waited)}, {"held", told(times.held)}, {"made", told(times.made)}};
+}
+
+std::string times_text(const Json& times) {
+    std::string text;
+    for (const auto& [kind, told] : times.items()) {
+        if (told["count"] == 0) continue;
+        text += "  " + kind + ' ' + told["count"].dump() + " times";
+        for (const auto& [name, share] : quantiles) {
+            const std::string_view quantile{name};
+            text += ", " + std::string{quantile.substr(0, quantile.size() - 3)} + ' ' +
+                    rough_text(told[name].get<double>());
+        }
+        text += '\n';
     }
     return text;
 }

@@ -82,7 +82,8 @@ struct Desk {
                                  .life = {.max_lifetime = std::chrono::hours{1},
                                           .idle_timeout = std::chrono::minutes{3},
                                           .validate_after = std::chrono::minutes{1},
-                                          .lease_limit = std::chrono::hours{1}}}};
+                                          .lease_limit = std::chrono::hours{1},
+                                          .measure = true}}};
 };
 
 /// `act(pool)` for each.

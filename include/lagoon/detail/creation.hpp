@@ -24,7 +24,8 @@ struct alignas(cache_line_bytes) CreationPolicy {
     std::uint64_t create_limit_ns;
     std::uint64_t check_limit_ns;
     std::uint64_t reset_limit_ns;
-    std::array<std::uint64_t, 2> reserved;
+    std::uint64_t times_at;  // of detail/times.hpp, from the pool's body; 0: nothing is measured
+    std::uint64_t reserved;
 };
 static_assert(sizeof(CreationPolicy) == cache_line_bytes);
 

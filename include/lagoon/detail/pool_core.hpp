@@ -28,6 +28,7 @@
 #include <lagoon/detail/word.hpp>
 #include <lagoon/outcome.hpp>
 #include <lagoon/pool_options.hpp>
+#include <lagoon/pool_times.hpp>
 
 namespace lagoon::inline v1::detail {
 
@@ -114,6 +115,7 @@ struct ErasedSlotInfo {
 void pool_snapshot(PoolObject& pool, void* value,
                    const std::function<void(const ErasedSlotInfo&)>& each);
 PoolStats pool_stats(const PoolObject& pool);
+PoolTimes pool_times(const PoolObject& pool);
 std::uint64_t pool_count(const PoolObject& pool, SlotState state) noexcept;
 std::uint64_t pool_clear(PoolObject& pool);
 void pool_close(PoolObject& pool);

@@ -15,6 +15,7 @@
 #include <lagoon/detail/creation.hpp>
 #include <lagoon/detail/layout.hpp>
 #include <lagoon/detail/life.hpp>
+#include <lagoon/detail/times.hpp>
 
 namespace lagoon::inline v1::detail {
 

@@ -22,7 +22,8 @@ struct Policies {
                                      .validate_after = 0ns,
                                      .max_failures = 4,
                                      .order = lagoon::LendOrder::fifo,
-                                     .lease_limit = 2h},
+                                     .lease_limit = 2h,
+                                     .measure = true},
                             .creation = {.at_once = 3, .retry_after = 1500us, .retry_at_most = 2s},
                             .wait_order = lagoon::WaitOrder::first_come,
                             .limits = {.create = 48h, .check = 10min, .reset = 1ns}}};
@@ -53,4 +54,16 @@ TEST_CASE("tool: show tells what a pool was made with") {
                   "lend_order fifo, lease_limit 2 h, creation_at_once 3, retry_after 1500 us, "
                   "retry_at_most 2 s, create_limit 2 d, check_limit 10 min, reset_limit 1 ns\n") !=
         std::string::npos);
+
+    CHECK(member(shown, "plain")["pool"]["times"].is_null());
+    CHECK(member(shown, "full")["pool"]["times"]["held"]["count"] == 0);
+    CHECK(text.find(" times, p50") == std::string::npos);
+    arena->full.add(1);
+    arena->full.acquire().give_back();
+    const Json held =
+        member(parsed(lagoon_tool("show --json " + name)), "full")["pool"]["times"]["held"];
+    CHECK(held["count"] == 1);
+    CHECK(held["p50_ns"] == arena->full.times().held.quantile(1).count());
+    CHECK(held["max_ns"] == held["p50_ns"]);
+    CHECK(lagoon_tool("show " + name).out.find("\n  held 1 times, p50 ") != std::string::npos);
 }

@@ -112,6 +112,11 @@ std::uint32_t sleepers_of(const Attachment& attachment) noexcept {
     return attachment.sleepers.load(std::memory_order_acquire);
 }
 
+bool is_last_handle(const Attachment& attachment) noexcept {
+    const ProcessLock lock;
+    return attachment.handles == 1;
+}
+
 /// Does leaving perhaps take the name along?
 bool owns_a_name(Attachment& attachment) {
     // B7 acquire load <- B6. kept: changed under the process lock only.
@@ -173,7 +178,7 @@ void close_handle(Attachment* attachment) {
         (void)reap(attachment);
     }
     PrivatePools hooks;
-    const std::uint32_t makers = await_makers(*attachment);
+    if (is_last_handle(*attachment)) await_makers(*attachment);
     with_gate_for_last(*attachment, [&](bool gated) {
         if (attachment->handles == 1) {
             if (const std::uint64_t leases = leases_held(*attachment); leases > 0) {
@@ -184,19 +189,20 @@ void close_handle(Attachment* attachment) {
                                 std::to_string(leases) + " leases; give them back first",
                             0, leases};
             }
-            if (makers > 0) {
-                throw Error{Errc::busy, "arena '" + attachment->name +
-                                            "' cannot be closed: " + std::to_string(makers) +
-                                            " resources are being made for it by factories of "
-                                            "this process; let them finish, by drain() of "
-                                            "their pools"};
-            }
             if (const std::uint32_t sleepers = sleepers_of(*attachment); sleepers > 0) {
                 throw Error{Errc::busy,
                             "arena '" + attachment->name +
                                 "' cannot be closed: " + std::to_string(sleepers) +
                                 " threads of this process wait in it; let them finish, stop them "
                                 "by their stop tokens, or shut the arena down first"};
+            }
+            // Behind the sleepers, who start them.
+            if (const std::uint32_t makers = makers_of(*attachment); makers > 0) {
+                throw Error{Errc::busy, "arena '" + attachment->name +
+                                            "' cannot be closed: " + std::to_string(makers) +
+                                            " resources are being made for it by factories of "
+                                            "this process; let them finish, by drain() of "
+                                            "their pools"};
             }
             detach(*attachment, gated, hooks);
         }
@@ -208,12 +214,12 @@ void drop_handle(Attachment* attachment) noexcept {
     PrivatePools hooks;
     try {
         (void)process_epoch();
-        const std::uint32_t makers = await_makers(*attachment);
+        if (is_last_handle(*attachment)) await_makers(*attachment);
         with_gate_for_last(*attachment, [&](bool gated) {
             // With leases out, or threads that wait or make something, the process stays attached
             // without a handle; whoever opens the arena again can be the last one then.
             const bool last = attachment->handles == 1 && leases_held(*attachment) == 0 &&
-                              makers == 0 && sleepers_of(*attachment) == 0;
+                              sleepers_of(*attachment) == 0 && makers_of(*attachment) == 0;
             if (last) detach(*attachment, gated, hooks);
             --attachment->handles;
         });

@@ -17,6 +17,7 @@
 #include <lagoon/detail/pool_core.hpp>
 
 #include "os.hpp"
+#include "spin_budget.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -112,6 +113,7 @@ struct PoolPrivate {
     std::uint64_t queue_epoch = 0;
     Making* makings = nullptr;  // under way, and of which process
     std::uint64_t makings_epoch = 0;
+    SpinBudget spins;  // before a sleep
     // Hints: where on_overdue goes on, and not before when.
     Atomic<std::uint64_t> overdue_at{0};
     Atomic<std::uint64_t> overdue_due_ns{0};

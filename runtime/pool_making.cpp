@@ -15,6 +15,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <lagoon/error.hpp>
+
 #include "pool_body.hpp"
 #include "pool_creation.hpp"
 #include "process_state.hpp"
@@ -56,12 +58,37 @@ void unlink(Making& making) noexcept {
     *link = making.next;
 }
 
+/// What it takes of this pool asks for nothing in turn.
+class InHook {
+public:
+    explicit InHook(PoolCache& cache) noexcept
+        : cache_{cache}, before_{std::exchange(cache.settling, true)} {}
+    ~InHook() { cache_.settling = before_; }
+    InHook(const InHook&) = delete;
+    InHook& operator=(const InHook&) = delete;
+
+private:
+    PoolCache& cache_;
+    bool before_;
+};
+
+void run_factory(Making& making) {
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(making.pool, &why);
+    if (cache == nullptr) {
+        throw Error{Errc::system, name_of_pool(making.pool) +
+                                      ": the thread that was to make a resource found no place "
+                                      "among the arena's"};
+    }
+    const InHook in_hook{*cache};
+    run_factory(making.own.hooks, body_of(making.pool), making.place.index, making.until);
+}
+
 /// Fills the place. In a forked child an exception has nowhere to go.
 Stage fill(Making& making) noexcept {
-    PoolBody& body = body_of(making.pool);
     const std::uint64_t epoch = process_epoch();
     try {
-        run_factory(making.own.hooks, body, making.place.index, making.until);
+        run_factory(making);
     } catch (...) {
         require_own_build(epoch);
         making.error = std::current_exception();
@@ -125,10 +152,6 @@ void* run_thread(void* argument) {
 
 }  // namespace
 
-CreationRequest::~CreationRequest() {
-    if (is_epoch_of_process(epoch_)) leave();
-}
-
 Deadline CreationRequest::late_at() const noexcept {
     return making_ != nullptr ? making_->until : for_ever;
 }
@@ -144,24 +167,26 @@ bool CreationRequest::adopt() noexcept {
     return false;
 }
 
-void CreationRequest::start(Taken place) noexcept {
+bool CreationRequest::start(Taken place) noexcept {
     Attachment& attachment = *attachment_of(&pool_);
     try {
         making_ = new Making{pool_, own_, attachment, place, pool_create_until(pool_)};
     } catch (...) {
         error_ = std::current_exception();
-        return make_empty(pool_, place.index, place.word);
+        pool_fail_build(pool_, place);
+        return true;
     }
     {
         const ProcessLock lock;
         Making*& first = makings_of(own_);
         making_->next = std::exchange(first, making_);
     }
-    // X9 relaxed RMW, no pair: as X4.
+    // X9 relaxed RMW, no pair: as X4; we count among those who sleep, too.
     attachment.makers.fetch_add(1, std::memory_order_relaxed);
-    if (os::start_thread(&run_thread, making_)) return;
-    (void)run_thread(making_);
+    return os::start_thread(&run_thread, making_);
 }
+
+void CreationRequest::run_here() noexcept { (void)run_thread(making_); }
 
 CreationRequest::Ended CreationRequest::look() noexcept {
     if (error_ != nullptr) return Ended::failed;
@@ -180,37 +205,48 @@ CreationRequest::Ended CreationRequest::look() noexcept {
 }
 
 void CreationRequest::leave() noexcept {
+    if (making_ == nullptr || !is_epoch_of_process(epoch_)) return;
     Making* making = std::exchange(making_, nullptr);
-    if (making == nullptr) return;
     const Taken place = making->place;
+    // A turn that was taken after a failure is not given back, so that one is run all the same.
+    const bool may_withdraw = body_of(pool_).creation.retry_after_ns == 0;
     Stage stage = Stage::pending;
     {
         const ProcessLock lock;
-        stage = making->stage;
         making->wanted = false;
-        if (stage == Stage::pending) making->stage = Stage::withdrawn;
+        if (making->stage == Stage::pending && may_withdraw) making->stage = Stage::withdrawn;
+        stage = making->stage;
     }
-    if (stage == Stage::pending) return make_empty(pool_, place.index, place.word);
-    if (stage != Stage::at_work) end(*making);
+    if (stage == Stage::withdrawn) return make_empty(pool_, place.index, place.word);
+    if (stage != Stage::pending && stage != Stage::at_work) end(*making);
 }
 
-std::uint32_t makers_at_work(Attachment& attachment) noexcept {
-    std::uint32_t at_work = 0;
+std::uint32_t makers_of(const Attachment& attachment) noexcept {
+    // X7 acquire load <- X8. kept: as X5.
+    return attachment.makers.load(std::memory_order_acquire);
+}
+
+namespace {
+
+bool is_one_at_work(Attachment& attachment) noexcept {
     const ProcessLock lock;
     for (const auto& [offset, own] : attachment.pools) {
+        if (own == nullptr) continue;  // there was no memory for it
         for (Making* one = makings_of(*own); one != nullptr; one = one->next) {
             const std::uint64_t word = truth_of(body_of(one->pool), one->place.index);
-            if (detail::is_under_way(*one) && word == one->place.word) ++at_work;
+            if (detail::is_under_way(*one) && word == one->place.word) return true;
         }
     }
-    return at_work;
+    return false;
 }
 
-std::uint32_t await_makers(Attachment& attachment) noexcept {
-    for (;;) {
-        // X7 acquire load <- X8. kept: as X5.
-        if (attachment.makers.load(std::memory_order_acquire) == 0) return 0;
-        if (const std::uint32_t at_work = makers_at_work(attachment); at_work > 0) return at_work;
+}  // namespace
+
+void await_makers(Attachment& attachment) noexcept {
+    // One may be in a destroy, which may be what calls us.
+    const Deadline end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    while (makers_of(attachment) != 0 && !is_one_at_work(attachment) &&
+           std::chrono::steady_clock::now() < end) {
         constexpr timespec moment{0, 100'000};
         ::nanosleep(&moment, nullptr);
     }

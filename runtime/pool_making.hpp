@@ -12,8 +12,7 @@ class CreationRequest {
 public:
     explicit CreationRequest(PoolObject& pool, PoolPrivate& own) noexcept
         : pool_{pool}, own_{own} {}
-    /// Whoever asked has left: what is at work goes on, what has not begun is not run.
-    ~CreationRequest();
+    ~CreationRequest() { leave(); }
     CreationRequest(const CreationRequest&) = delete;
     CreationRequest& operator=(const CreationRequest&) = delete;
 
@@ -25,8 +24,10 @@ public:
 
     /// One that is under way, and whose requester has left, is this one's.
     bool adopt() noexcept;
-    /// In a place that the caller has claimed for the process's lane, and has the turn for.
-    void start(Taken place) noexcept;
+    /// In a place that the caller has claimed for the process's lane, and has the turn for. False
+    /// where no thread is to be had: then it has to be run here.
+    [[nodiscard]] bool start(Taken place) noexcept;
+    void run_here() noexcept;
 
     /// Has it come to nothing? One that has ended otherwise is under way no more: what it made may
     /// be idle, or somebody else's by now.
@@ -34,10 +35,11 @@ public:
     [[nodiscard]] Ended look() noexcept;
     /// Of one that has failed.
     [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
-
-private:
+    /// Whoever asked waits no more: what is at work goes on, what has not begun is not run. Before
+    /// the wait is over, or the arena could be closed under it.
     void leave() noexcept;
 
+private:
     PoolObject& pool_;
     PoolPrivate& own_;
     std::uint64_t epoch_ = process_epoch();
@@ -45,9 +47,9 @@ private:
     std::exception_ptr error_;
 };
 
-/// Threads of this process that are at work for a pool of the arena.
-[[nodiscard]] std::uint32_t makers_at_work(Attachment& attachment) noexcept;
-/// Those that have done their work are waited for, unless others are at work: how many.
-std::uint32_t await_makers(Attachment& attachment) noexcept;
+/// Threads of this process that make something for a pool of the arena.
+[[nodiscard]] std::uint32_t makers_of(const Attachment& attachment) noexcept;
+/// Those that are past their factories are waited for, 10 s at the most, unless one is at work.
+void await_makers(Attachment& attachment) noexcept;
 
 }  // namespace lagoon::inline v1::detail

@@ -32,11 +32,13 @@ namespace lagoon::inline v1::detail {
 namespace {
 
 // Of the word, from the top: it waits; a place would do; it is not in a hook, whose caller may hold
-// what those before it wait for; 24 bits of slots, less one; 37 of the ticket.
+// what those before it wait for; a place would do for one that waits on its lane; 24 bits of slots,
+// less one; 36 of the ticket.
 constexpr std::uint64_t waits_bit = std::uint64_t{1} << 63;
 constexpr std::uint64_t or_place_bit = std::uint64_t{1} << 62;
 constexpr std::uint64_t ordinary_bit = std::uint64_t{1} << 61;
-constexpr unsigned ticket_bits = 37;
+constexpr std::uint64_t lane_place_bit = std::uint64_t{1} << 60;
+constexpr unsigned ticket_bits = 36;
 
 QueueEntry& entry_of(const PoolObject& pool, std::uint64_t lane) noexcept {
     auto* object = reinterpret_cast<std::byte*>(const_cast<PoolObject*>(&pool));
@@ -57,6 +59,8 @@ struct Waiting {
     std::uint64_t waits;
     std::uint32_t lane;
     [[nodiscard]] bool wants_place() const noexcept { return (waits & or_place_bit) != 0; }
+    /// It, or one that stands where it stands.
+    [[nodiscard]] bool serves_place() const noexcept { return (waits & lane_place_bit) != 0; }
     [[nodiscard]] bool is_before(const Waiting& other) const noexcept {
         if (came_before(waits, other.waits)) return true;
         return !came_before(other.waits, waits) && lane < other.lane;
@@ -192,7 +196,7 @@ void serve_queue(PoolObject& pool) noexcept {
     heavy_fence();
     bool met = false;
     bool want_places = false;
-    each_waiting(pool, [&](const Waiting& waiting) { want_places |= waiting.wants_place(); });
+    each_waiting(pool, [&](const Waiting& waiting) { want_places |= waiting.serves_place(); });
     Due due;
     Waiting last{0, 0};
     for (;;) {
@@ -206,7 +210,7 @@ void serve_queue(PoolObject& pool) noexcept {
         const bool idle = due.leaves_idle(body, 1);
         const bool place = want_places && due.leaves_place(body);
         if (!idle && !place) break;
-        if (idle || next.wants_place()) {
+        if (idle || next.serves_place()) {
             Atomic<std::uint32_t>& event = entry_of(pool, next.lane).event;
             // D4 release RMW -> D2. kept: as in wake_some.
             event.fetch_add(1, std::memory_order_release);
@@ -259,12 +263,15 @@ PlaceInQueue::~PlaceInQueue() {
 /// Several threads on the process's lane stand where the first of them stands.
 void PlaceInQueue::show() noexcept {
     std::uint64_t waits = waits_;
+    bool place = (waits_ & or_place_bit) != 0;
     if (lane_.shared) {
         const PoolPrivate& own = *cache_.own;
         for (const PlaceInQueue* one = own.queue; one != nullptr; one = one->next_) {
+            place = place || (one->waits_ & or_place_bit) != 0;
             if (came_before(one->waits_, waits)) waits = one->waits_;
         }
     }
+    if (place) waits |= lane_place_bit;
     // I2 release store -> I3: and the mark behind it publishes it. kept: a repairer that takes the
     // word for a dead one's is told by its number.
     entry_of(pool_, lane_.lane).waits.store(waits, std::memory_order_release);

@@ -23,7 +23,7 @@ namespace lagoon::inline v1::detail {
 namespace {
 
 constexpr std::uint64_t full_scan_slots = 1024;  // above, hints are trusted until a cap or a death
-constexpr int spins = spin_rounds(200);          // a few microseconds
+constexpr int most_spins = spin_rounds(200);     // a few microseconds
 
 }  // namespace
 
@@ -64,14 +64,17 @@ public:
         if (is_final(taken)) return taken;
         if (patience_.deadline <= std::chrono::steady_clock::now()) return give_up(taken);
         if (patience_.stop.stop_requested()) return not_taken(Outcome::cancelled, phase());
-        // With one CPU for both sides spinning is in the way, so it is short.
-        for (int i = 0; i < spins; ++i) {
+        // With one CPU for both sides spinning is in the way, so it is short, and soon left out.
+        SpinBudget& budget = cache_.own->spins;
+        for (int i = 0, rounds = budget.rounds(most_spins); i < rounds; ++i) {
             cpu_relax();
-            if (i % 20 == 19) {
-                taken = take_good(Effort::hints);
-                if (is_final(taken)) return taken;
-            }
+            if (i % 20 != 19) continue;
+            taken = take_good(Effort::hints);
+            if (!is_final(taken)) continue;
+            budget.worked();
+            return taken;
         }
+        budget.was_in_vain();
         return wait();
     }
 
@@ -122,8 +125,8 @@ private:
 
     /// Who waits has one made by this process's factory.
     [[nodiscard]] bool requests() const noexcept {
-        return want_ == Want::idle && place_ != nullptr && request_.is_possible() &&
-               ended_ == CreationRequest::Ended::no;
+        return want_ == Want::idle && place_ != nullptr && !cache_.settling &&
+               request_.is_possible() && ended_ == CreationRequest::Ended::no;
     }
     [[nodiscard]] bool wants_place() const noexcept {
         return want_ == Want::idle_or_building || (requests() && !request_.is_under_way());
@@ -139,8 +142,15 @@ private:
         }
         place_->want_place(false);
         // A thread of the process fills it.
-        if (place.word != 0) request_.start(place);
+        if (place.word != 0 && !request_.start(place)) run_here();
         return not_taken(Outcome::would_block);
+    }
+
+    /// There is no thread for the factory: it runs as a hook does.
+    void run_here() {
+        place_->step_aside();
+        ran_hooks_ = true;
+        request_.run_here();
     }
 
     Taken claim_place(std::uint32_t lane, Effort effort) {
@@ -209,8 +219,11 @@ private:
             slept_on = seen;
             ended_ = request_.look();
             place.want_place(wants_place());
+            const bool was_announced = place.is_announced();
             place.announce();
             heavy_fence();
+            // Nobody could tell us of its end before.
+            if (!was_announced) ended_ = request_.look();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
             if (ended_ != CreationRequest::Ended::no) {
@@ -231,6 +244,7 @@ private:
             place.pause();
         }
         place_ = nullptr;
+        request_.leave();
         place.leave();
         if (taken.word != 0) {
             if (unasked) count(body_.late_wakes);

@@ -82,7 +82,8 @@ public:
         std::swap(created_, other.created_);
         return *this;
     }
-    /// The last handle of a process detaches it, unless leases are still out.
+    /// The last handle of a process detaches it, unless leases are still out, a thread waits there,
+    /// or a PoolHooks::factory is at work; one that is past its work is waited for, as by close().
     ~Arena() {
         if (attachment_ != nullptr) detail::drop_handle(attachment_);
     }
@@ -108,7 +109,8 @@ public:
     /// This handle is done: it throws closed from then on. With the last handle the process
     /// detaches; references kept from before fault. Throws leases_outstanding when that last
     /// handle's process still holds leases, and busy when another thread of it waits for something
-    /// in the arena; then nothing has changed.
+    /// in the arena, or a PoolHooks::factory is at work; then nothing has changed. A thread that is
+    /// past its factory is waited for, 10 s at the most.
     void close() {
         detail::close_handle(&attached());
         attachment_ = nullptr;

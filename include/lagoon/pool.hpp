@@ -14,7 +14,7 @@
 //              is lost. Repair happens in reap(), at attach, and before anybody waits
 //   Fork       a child that is forked in a factory or hook has no part in its parent's call: an
 //              exception that leaves the factory there touches nothing, returning from it or from
-//              a hook prints and aborts
+//              a hook prints and aborts; so does leaving a PoolHooks::factory in any way
 //   Order      last in, first out for the last 64 that one thread gave back; across threads the
 //              most recent is preferred, not promised. Waiters: see PoolOptions::wait_order
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits

@@ -10,7 +10,8 @@
 //   Errors     invalid_argument, with the member's name and what it can be, when it is constructed
 //   Ending     destroy runs in the next call that may wait, add() or reap(), never in a try_ form
 //              or in giving back; where no process has a destroy, the slot is empty at once.
-//              Nothing happens by itself: there is no thread and no server
+//              Nothing happens by itself: there is no thread and no server. What a
+//              PoolHooks::factory has made in vain is destroyed by its thread
 //   Death      of whoever notes a use or ends a resource: old or new. A note that is lost makes a
 //              life one lease longer or shorter. What a dead borrower had counts as idle from when
 //              it came back before that, unless a check or reset has passed since
@@ -58,7 +59,7 @@ struct PoolLife {
     /// process.
     std::chrono::nanoseconds lease_limit{0};
     /// Pool::times() tells how long resources are waited for, held and made: 4.5 KiB and 8 bytes
-    /// per slot.
+    /// per slot more.
     bool measure = false;
 };
 

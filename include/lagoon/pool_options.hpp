@@ -198,10 +198,11 @@ struct PoolHooks {
     /// With it acquire() and its forms that wait have a resource made, where none is idle and there
     /// is a place, and take what comes first, a return or that. It runs on a thread of its own, one
     /// for each resource, and goes on when who asked for it has left: what it makes is then idle,
-    /// and the next one who waits here need not ask again. Not begun by then, it is not run. An
-    /// exception reaches who waits for it. It owns what it uses; a child process that is to die
-    /// with its parent (PR_SET_PDEATHSIG) would die with the thread. Arena::close() says busy while
-    /// one is at work.
+    /// and the next one who waits here need not ask again. Not begun by then, it is not run, unless
+    /// it tries again after a failure. An exception reaches who waits for it and finds nothing
+    /// else. It owns what it uses; a child process that is to die with its parent
+    /// (PR_SET_PDEATHSIG) would die with the thread. Where no thread is to be had it runs in who
+    /// waits, to its end.
     Factory<T> factory = {};
 };
 

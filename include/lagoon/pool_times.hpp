@@ -1,8 +1,10 @@
 // pool_times.hpp: how long a pool's resources are waited for, held and made.
 //
 //   Shape      plain data, as copied by Pool::times(): 192 counts of each kind, four to a doubling
-//   Unit       nanoseconds of CLOCK_MONOTONIC; the last bucket has all from five days on
-//   Progress   where PoolLife::measure is set: a look at the clock and one fetch-and-add for each
+//   Unit       nanoseconds of CLOCK_MONOTONIC; the last bucket has all from five days and 16 hours
+//   on Progress   where PoolLife::measure is set: that of a pool with a PoolLife, and for each a
+//   look
+//              at the clock and one fetch-and-add
 //   Errors     none; all zeroes where it is not set
 //   Death      what it was at is not counted
 //   Source     the buckets of HdrHistogram, by G. Tene, with two bits below the leading one
@@ -16,7 +18,7 @@
 
 namespace lagoon::inline v1 {
 
-/// Counts of durations. A bucket is at most a quarter as wide as what it begins with.
+/// Counts of durations. From 4 ns on a bucket is at most a quarter as wide as what it begins with.
 class Histogram {
 public:
     static constexpr std::size_t buckets = 192;
@@ -44,18 +46,19 @@ public:
         for (const std::uint64_t one : counts) sum += one;
         return sum;
     }
-    /// So large a share of them, from 0 to 1, took no longer: the upper end of a bucket; 0 where
-    /// there are none.
+    /// So large a share of them, from 0 to 1, took no longer: the upper end of a bucket, the last
+    /// one's that has any for more; 0 where there are none.
     [[nodiscard]] constexpr std::chrono::nanoseconds quantile(double share) const noexcept {
         const auto all = static_cast<double>(count());
         double seen = 0;
+        std::uint64_t end_ns = 0;
         for (std::size_t bucket = 0; bucket < buckets; ++bucket) {
+            if (counts[bucket] == 0) continue;
             seen += static_cast<double>(counts[bucket]);
-            if (counts[bucket] != 0 && seen >= share * all) {
-                return std::chrono::nanoseconds{upper_end_ns(bucket)};
-            }
+            end_ns = upper_end_ns(bucket);
+            if (seen >= share * all) break;
         }
-        return std::chrono::nanoseconds{0};
+        return std::chrono::nanoseconds{end_ns};
     }
 };
 

@@ -37,7 +37,7 @@ inline Arena make_room(const lagoon::PoolOptions& options) {
     return Arena::create(unique_name("making"));
 }
 inline std::uint32_t makers(const Arena& room) {
-    return lagoon::detail::await_makers(*lagoon::detail::attachment_of(&room->items));
+    return lagoon::detail::makers_of(*lagoon::detail::attachment_of(&room->items));
 }
 
 /// Nothing is kept of what was made.

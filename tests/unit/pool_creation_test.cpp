@@ -304,7 +304,7 @@ TEST_CASE("pool creation: every number of it in a file is checked when the file 
         [](Policy& creation) { creation.at_once = 13; },
         [](Policy& creation) { creation.retry_after_ns = too_long; },
         [](Policy& creation) { creation.retry_at_most_ns = too_long; },
-        [](Policy& creation) { creation.reserved[1] = 1; },
+        [](Policy& creation) { creation.reserved = 1; },
     };
     const auto room = make_room({.at_once = 1});
     Policy& creation = support::body_of(room->items).creation;

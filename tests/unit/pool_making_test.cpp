@@ -185,6 +185,18 @@ TEST_CASE("pool making: after a failure the next one waits, as it does for a fac
     CHECK(works.begun() == 1);
 }
 
+TEST_CASE("pool making: a factory that waits for its own pool asks for nothing") {
+    auto room = make_room({.capacity = 2});
+    Outcome inner = Outcome::ok;
+    room.hooks(room->items, {.factory = [&](Item& item) {
+                   inner = room->items.acquire_for(1ms).status();
+                   item.number = 7;
+               }});
+    CHECK(room->items.acquire()->number == 7);
+    CHECK(inner == Outcome::timed_out);
+    CHECK(room->items.stats().created == 1);
+}
+
 TEST_CASE("pool making: one that succeeds ends what failures have put off") {
     auto room = make_room({.capacity = 1, .creation = {.retry_after = 1ns}});
     Works works{room};

@@ -58,6 +58,7 @@ TEST_CASE("pool times: a quantile is the end of the bucket that the share is rea
     CHECK(times.quantile(0.99) < 1251ns);
     CHECK(times.quantile(1) >= 1ms);
     CHECK(times.quantile(1) < 1251us);
+    CHECK(times.quantile(2) == times.quantile(1));
 }
 
 TEST_CASE("pool times: leases that were given back, by how long they were out") {

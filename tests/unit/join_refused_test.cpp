@@ -30,7 +30,7 @@ struct Desk {
     lagoon::Pool<int> pool{"pool", {.capacity = 1}};
     lagoon::Pool<int> tried{
         "tried", {.capacity = 1, .creation = {.retry_after = std::chrono::nanoseconds{1}}}};
-    lagoon::Pool<int> two{"two", {.capacity = 2, .wait_order = lagoon::WaitOrder::first_come}};
+    lagoon::Pool<int> two{"two", {.capacity = 3, .wait_order = lagoon::WaitOrder::first_come}};
 };
 
 // In the child, one after the other.
@@ -182,6 +182,7 @@ TEST_CASE("pool making: where no thread is to be had the factory runs in who wai
         all_are_refused = true;
         CHECK(*desk->two.acquire() == 7);
         CHECK(inner);
+        CHECK(desk->two.stats().created == 2);
     }
     all_are_refused = false;
     CHECK(there == std::this_thread::get_id());

@@ -181,7 +181,8 @@ bool CreationRequest::start(Taken place) noexcept {
         Making*& first = makings_of(own_);
         making_->next = std::exchange(first, making_);
     }
-    // X9 relaxed RMW, no pair: as X4; we count among those who sleep, too.
+    // X9 relaxed RMW, no pair: as X4; we count among those who sleep, too. kept: torn, one more
+    // or less is at work for who closes the arena; no scene closes it.
     attachment.makers.fetch_add(1, std::memory_order_relaxed);
     return os::start_thread(&run_thread, making_);
 }

@@ -18,8 +18,8 @@ namespace lagoon::inline v1 {
 /// what it was at when that passed.
 struct PoolLimits {
     /// For a factory and on_create. What was made later is destroyed, the creation has failed, and
-    /// whoever asked for it gets timed_out, in the phase creating; when the
-    /// limit passes, where a PoolHooks::factory is at it in its own thread. add() has no limit.
+    /// whoever asked for it gets timed_out, in the phase creating; when the limit passes, where a
+    /// PoolHooks::factory is at it in its own thread. add() has no limit.
     std::chrono::nanoseconds create{0};
     std::chrono::nanoseconds check{0};  ///< a check that ends later has not passed
     std::chrono::nanoseconds reset{0};  ///< nor has a reset

@@ -1,10 +1,9 @@
 // pool_times.hpp: how long a pool's resources are waited for, held and made.
 //
 //   Shape      plain data, as copied by Pool::times(): 192 counts of each kind, four to a doubling
-//   Unit       nanoseconds of CLOCK_MONOTONIC; the last bucket has all from five days and 16 hours
-//   on Progress   where PoolLife::measure is set: that of a pool with a PoolLife, and for each a
-//   look
-//              at the clock and one fetch-and-add
+//   Unit       nanoseconds of CLOCK_MONOTONIC; the last bucket has all from 137 hours on
+//   Progress   where PoolLife::measure is set: that of a pool with a PoolLife, and for each time a
+//              look at the clock and one fetch-and-add
 //   Errors     none; all zeroes where it is not set
 //   Death      what it was at is not counted
 //   Source     the buckets of HdrHistogram, by G. Tene, with two bits below the leading one

@@ -12,7 +12,6 @@
 
 #include <time.h>
 
-#include <algorithm>
 #include <utility>
 
 #include <lagoon/error.hpp>

@@ -223,7 +223,7 @@ private:
             place.announce();
             heavy_fence();
             // Nobody could tell us of its end before.
-            if (!was_announced) ended_ = request_.look();
+            if (!was_announced && ended_ == CreationRequest::Ended::no) ended_ = request_.look();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));
             if (is_final(taken)) break;
             if (ended_ != CreationRequest::Ended::no) {

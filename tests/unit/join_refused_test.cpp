@@ -30,6 +30,10 @@ struct Desk {
     lagoon::Pool<int> pool{"pool", {.capacity = 1}};
     lagoon::Pool<int> tried{
         "tried", {.capacity = 1, .creation = {.retry_after = std::chrono::nanoseconds{1}}}};
+    lagoon::Pool<int> limited{"limited",
+                              {.capacity = 1,
+                               .wait_order = lagoon::WaitOrder::first_come,
+                               .limits = {.create = std::chrono::nanoseconds{1}}}};
     lagoon::Pool<int> two{"two", {.capacity = 3, .wait_order = lagoon::WaitOrder::first_come}};
 };
 
@@ -186,6 +190,18 @@ TEST_CASE("pool making: where no thread is to be had the factory runs in who wai
     }
     all_are_refused = false;
     CHECK(there == std::this_thread::get_id());
+}
+
+TEST_CASE("pool making: what who waits has made too late itself, it does not make again") {
+    const auto desk = Arena<Desk>::create(unique_name("join-refused"));
+    int calls = 0;
+    desk.hooks(desk->limited, {.factory = [&] { return ++calls; }});
+    all_are_refused = true;
+    const auto none = desk->limited.acquire_for(std::chrono::seconds{1});
+    all_are_refused = false;
+    CHECK(none.phase() == lagoon::Phase::creating);
+    CHECK(calls == 1);
+    CHECK(desk->limited.stats().empty == 1);
 }
 
 TEST_CASE("pool making: what has not begun when nobody waits for it is not run") {

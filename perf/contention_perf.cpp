@@ -7,7 +7,8 @@
 // hand-overs.
 //
 // Crowd: N processes, N mod 2 on each of two cores, 16 slots, each takes one and gives it back
-// through the waiting form; times are per pair of the whole system. Where the pool is a peer's, a
+// through the waiting form; times are per pair of the whole system. They draw their pairs from one
+// number in shared memory, so all of them are there to the end. Where the pool is a peer's, a
 // semaphore in shared memory stands before it.
 #include <algorithm>
 #include <memory>
@@ -95,22 +96,45 @@ std::string crowd_of(unsigned active) {
     return "16 slots, " + std::to_string(active) + (active == 1 ? " process" : " processes");
 }
 
+/// How many pairs are still to be done, on a line of its own.
+struct alignas(64) Work {
+    lagoon::detail::Atomic<std::int64_t> left{0};
+};
+
+/// `pair` returns whether it found nothing; called `all` times by `active` processes together.
+template <class Pair>
+Interval share_work(Stage& stage, Work& work, unsigned active, std::uint64_t all, Pair pair) {
+    const auto piece =
+        static_cast<std::int64_t>(std::clamp<std::uint64_t>(all / active / 8, 1, 64));
+    // T3 relaxed store, no pair: they meet behind it.
+    if (stage.is_creator())
+        work.left.store(static_cast<std::int64_t>(all), std::memory_order_relaxed);
+    return stage.timed_among(active, [&] {
+        std::uint64_t misses = 0;
+        for (;;) {
+            // T4 relaxed RMW, no pair: its value is what it is for.
+            const std::int64_t left = work.left.fetch_sub(piece, std::memory_order_relaxed);
+            if (left <= 0) return misses;
+            for (std::int64_t n = std::min(left, piece); n > 0; --n) misses += pair();
+        }
+    });
+}
+
 template <class Subject>
 void add_crowd(Stage& stage, Plan& plan, const std::string& name) {
     auto subject = std::make_shared<Subject>(stage, 16);
+    Work& work = stage.place<Work>();
     for (const unsigned active : {1U, 2U, 4U, 8U, 16U, 32U, 64U}) {
-        plan.cases.push_back({name, crowd_of(active), [&stage, subject, active](std::uint64_t all) {
-                                  return stage.timed_among(active, [&] {
-                                      std::uint64_t misses = 0;
-                                      for (std::uint64_t n = 0; n < all; n += active) {
-                                          typename Subject::Held held = subject->wait();
-                                          if (!subject->has(held)) ++misses;
-                                          keep(subject->address(held));
-                                          subject->leave(held);
-                                      }
-                                      return misses;
-                                  });
-                              }});
+        plan.cases.push_back(
+            {name, crowd_of(active), [&stage, &work, subject, active](std::uint64_t all) {
+                 return share_work(stage, work, active, all, [&] {
+                     typename Subject::Held held = subject->wait();
+                     const bool missed = !subject->has(held);
+                     keep(subject->address(held));
+                     subject->leave(held);
+                     return missed;
+                 });
+             }});
     }
     for (const unsigned active : {8U, 64U}) {
         const double at_most = name == lagoon_name ? 1 / 0.9 : 0;
@@ -122,21 +146,19 @@ void add_crowd(Stage& stage, Plan& plan, const std::string& name) {
 template <class Subject>
 void add_clocked_crowd(Stage& stage, Plan& plan, const std::string& name) {
     auto subject = std::make_shared<Subject>(stage, 16);
+    Work& work = stage.place<Work>();
     for (const unsigned active : {2U, 8U, 64U}) {
         auto* waits = stage.array<Histogram>(active);
         Case one{name, crowd_of(active) + ", every wait timed",
-                 [&stage, subject, active, waits](std::uint64_t all) {
-                     return stage.timed_among(active, [&] {
+                 [&stage, &work, subject, active, waits](std::uint64_t all) {
+                     return share_work(stage, work, active, all, [&] {
                          Histogram& own = waits[stage.participant()];
-                         std::uint64_t misses = 0;
-                         for (std::uint64_t n = 0; n < all; n += active) {
-                             const std::uint64_t begin = ticks();
-                             typename Subject::Held held = subject->wait();
-                             own.add(in_ns(ticks() - begin));
-                             if (!subject->has(held)) ++misses;
-                             subject->leave(held);
-                         }
-                         return misses;
+                         const std::uint64_t begin = ticks();
+                         typename Subject::Held held = subject->wait();
+                         own.add(in_ns(ticks() - begin));
+                         const bool missed = !subject->has(held);
+                         subject->leave(held);
+                         return missed;
                      });
                  }};
         for (unsigned n = 0; n < active; ++n) one.latencies.push_back(waits + n);

@@ -10,7 +10,7 @@ namespace lagoon::inline v1::detail {
 
 constexpr std::uint32_t soon_leases = 8;  // two thefts within so many: contended
 constexpr std::uint32_t first_rest = 64;  // releases to all, then
-constexpr std::uint32_t last_rest = 64 * 64;
+constexpr std::uint32_t last_rest = 64 * 1024;
 
 /// The thread is at work on what it keeps: signal handlers take the paths that need none of it.
 class Busy {

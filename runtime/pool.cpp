@@ -255,7 +255,7 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
         body.last_freed.store(index + 1, std::memory_order_relaxed);
     }
     // D3 seq_cst load, no pair: ordered after the slot's word and with D1.
-    if (body.demand.load(std::memory_order_seq_cst) != 0) wake_for_idle(pool);
+    if (is_demanded(body.demand.load(std::memory_order_seq_cst))) wake_for_idle(pool);
     if (is_closed(body)) {
         std::uint64_t word = truth_of(body, index);
         if (word::state(word) != SlotState::free) return;
@@ -272,7 +272,8 @@ Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
     if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
     if (PoolCache& last = *hot.last;
         last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
-        const Taken taken = recall_kept(*last.body, last);
+        Taken taken = recall_last(*last.body, last);
+        if (taken.word == 0) taken = recall_kept(*last.body, last);
         if (taken.word != 0) return taken;
     }
     Outcome why = Outcome::closed;

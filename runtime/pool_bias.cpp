@@ -133,6 +133,18 @@ void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool st
     keeping.front = &nothing(keeping);
 }
 
+Taken recall_last(PoolBody& body, PoolCache& cache) noexcept {
+    const PoolCache::Remembered last = cache.ring[cache.top % remembered_slots];
+    // O4 relaxed load, no pair: a guess for O2.
+    std::uint64_t word = cache.slot(last.index).truth.load(std::memory_order_relaxed);
+    if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
+    const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
+    if (!move_truth(body, last.index, word, mine)) return not_taken(Outcome::would_block);
+    --cache.top;
+    count_acquired(cache);
+    return {mine, last.index};
+}
+
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
     Keeping& keeping = cache.keeping;
     if (keeping.busy) return not_taken(Outcome::would_block);
@@ -231,7 +243,7 @@ bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     if (!may_be_kept(*keeping.front)) return false;
     if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
     // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word. kept: as P7.
-    if (cache.demand->load(std::memory_order_seq_cst) != 0) return false;
+    if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) return false;
     if (keeping.free_claims == 0 && ++keeping.crowded % crowded_releases == 0) {
         make_room(pool, cache);
     }
@@ -256,7 +268,7 @@ void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept
     light_fence();
     // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
     // kept: that fence orders it, whatever its order; relaxed is the same instruction on x86.
-    if (cache.demand->load(std::memory_order_seq_cst) != 0) {
+    if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) {
         free_kept(pool, keeping, kept);
     } else if (keeping.front != &kept && !keeping.busy) {
         push(cache, kept);
@@ -321,7 +333,7 @@ bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
             hints_of(*cache.body, Hint::free).set(taken.index);
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
         // look. kept: as above.
-        demanded = cache.demand->load(std::memory_order_seq_cst) != 0;
+        demanded = is_demanded(cache.demand->load(std::memory_order_seq_cst));
     }
     if (!demanded) return true;
     for (KeptSlot& kept : keeping.slots) {

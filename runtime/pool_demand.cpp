@@ -2,6 +2,7 @@
 //
 // A waiter marks its lane's demand bit, runs the heavy fence, looks again, and only then sleeps
 // (pool_wait.cpp). A releaser stores its word and loads the demand: one of the two sees the other.
+// In a pool without a queue a wake-up that meets nobody hides the marks of those who are awake.
 //
 //   killed                                leaves
 //   waiter, between its two marks         one without the other: the repair sets the summary, a
@@ -21,16 +22,23 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
+constexpr std::uint64_t announcements = ~(one_announcement - 1);
 constexpr std::uint64_t known_demand =
-    demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
+    announcements | demand_bulk | demand_attention | ((std::uint64_t{1} << demand_leaves) - 1);
 
 void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     // D6 seq_cst RMW, no pair: ordered with D5. kept: D1 behind it publishes it.
     body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
                                          std::memory_order_seq_cst);
+    const std::uint64_t bit = std::uint64_t{1} << (lane / 64);
+    // D3 seq_cst load, no pair: a guess for D1.
+    std::uint64_t before = body.demand.load(std::memory_order_seq_cst);
     // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence, and with D3.
     // kept: the heavy fence behind every mark is a full one on this CPU in any case.
-    body.demand.fetch_or(std::uint64_t{1} << (lane / 64), std::memory_order_seq_cst);
+    while (!body.demand.compare_exchange_strong(before, (before | bit) + one_announcement,
+                                                std::memory_order_seq_cst,
+                                                std::memory_order_relaxed)) {
+    }
 }
 
 /// The leaf is empty: its bit in the summary goes, unless somebody has marked the leaf again.
@@ -58,13 +66,30 @@ void clear_bit(PoolObject& pool, std::uint32_t lane) noexcept {
     if (left == 0) clear_summary(pool, leaf);
 }
 
+/// A wake-up met nobody: whoever had marked itself by `before`, which was loaded before it, is
+/// awake, or is kept awake by the event, and marks itself again before it sleeps. Until somebody
+/// does, a release need not look. Its word shows if one has since.
+void rest_demand(PoolBody& body, std::uint64_t before) noexcept {
+    const std::uint64_t rest = before & (announcements | demand_bulk | demand_attention);
+    if (rest == before) return;
+    // D11 seq_cst RMW, no pair: by its value it comes behind no mark that `before` does not know.
+    // kept: its order, for it hides marks and shows nothing.
+    body.demand.compare_exchange_strong(before, rest, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed);
+}
+
 void wake_some(PoolObject& pool, int sleepers) noexcept {
     PoolBody& body = body_of(pool);
+    const std::uint64_t before = demand_of(body);
     // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
     // fence order the look behind it, in a model that runs all calls in order.
     body.event.fetch_add(1, std::memory_order_release);
     const bool met = os::futex_wake(body.event, sleepers) > 0;
-    if (is_queued(body)) wake_queue(pool);
+    if (is_queued(body)) {
+        wake_queue(pool);
+    } else if (!met) {
+        rest_demand(body, before);
+    }
     if (!met) drop_stale_demand(pool);
 }
 
@@ -105,7 +130,7 @@ void wake_everybody(PoolObject& pool) noexcept {
 
 void wake_for_idle(PoolObject& pool) noexcept {
     const std::uint64_t demand = demand_of(body_of(pool));
-    if (demand == 0) return;
+    if (!is_demanded(demand)) return;
     if (is_queued(body_of(pool))) {
         serve_queue(pool);
         if ((demand & demand_attention) == 0) return;
@@ -115,7 +140,7 @@ void wake_for_idle(PoolObject& pool) noexcept {
 
 void wake_for_place(PoolObject& pool) noexcept {
     // Not every waiter can use a place, so one wake-up could be spent on the wrong one.
-    if (demand_of(body_of(pool)) != 0) wake_some(pool, everybody);
+    if (is_demanded(demand_of(body_of(pool)))) wake_some(pool, everybody);
 }
 
 void wake_pool(PoolObject& pool) noexcept {

@@ -20,7 +20,7 @@ inline std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcep
 
 /// Somebody waits, or has left a mark; beside what else a release has to look at.
 inline bool somebody_waits(const PoolBody& body) noexcept {
-    return (demand_of(body) & ~(demand_bulk | demand_attention)) != 0;
+    return is_demanded(demand_of(body) & ~(demand_bulk | demand_attention));
 }
 
 /// Calls `look` for each lane of this leaf that is marked.

@@ -4,6 +4,7 @@
 //   waiter, with its mark                 as in pool_demand.cpp
 //   waiter, woken, before it takes        its own death wakes another sleeper
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include <lagoon/error.hpp>
@@ -24,6 +25,7 @@ namespace {
 
 constexpr std::uint64_t full_scan_slots = 1024;  // above, hints are trusted until a cap or a death
 constexpr int most_spins = spin_rounds(200);     // a few microseconds
+constexpr int most_looks = spin_rounds(8);       // of one who was woken in vain
 
 }  // namespace
 
@@ -198,6 +200,19 @@ private:
         return std::min(tell, Deadline{std::chrono::nanoseconds{next_try_ns(body_)}});
     }
 
+    /// Woken, and mostly there is something. If somebody else was quicker, this looks again after
+    /// others have run: a new mark costs whoever gives back next a wake-up, which may be as vain.
+    Taken look_on(const Sleeper& sleeper) {
+        for (int i = 0; i < most_looks; ++i) {
+            if (i != 0) std::this_thread::yield();
+            const Taken taken = take_good(Effort::hints);
+            if (is_final(taken)) return taken;
+            if (ran_hooks_ || can_settle(pool_, Effort::hints)) break;
+            if (sleeper.stop_requested() || sleeper.expired()) break;
+        }
+        return not_taken(Outcome::would_block);
+    }
+
     Taken wait() {
         PlaceInQueue place{pool_, cache_, lane_, 1, want_ == Want::idle_or_building};
         if (!may_wait(pool_, lane_)) return not_taken(Outcome::too_many_waiters);
@@ -240,7 +255,14 @@ private:
                 break;
             }
             // A hook may have waited here itself, and taken our mark away.
-            if (!ran_hooks_ && place.is_announced()) woken = sleeper.sleep(seen, look_at());
+            if (!ran_hooks_ && place.is_announced()) {
+                woken = sleeper.sleep(seen, look_at());
+                if (woken == Woken::event && !wants_place() && !is_queued(body_)) {
+                    unasked = false;
+                    taken = look_on(sleeper);
+                    if (is_final(taken)) break;
+                }
+            }
             place.pause();
         }
         place_ = nullptr;

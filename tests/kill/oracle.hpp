@@ -367,7 +367,7 @@ void require_all_lent(lagoon::Pool<T>& pool, Generations& generations) {
     if (idle > 0) {
         REQUIRE(pool.stats().waiting == 0);
         const auto demand = support::body_of(pool).demand.load(std::memory_order_acquire);
-        REQUIRE((demand & ~lagoon::detail::demand_attention) == 0);
+        REQUIRE(!lagoon::detail::is_demanded(demand & ~lagoon::detail::demand_attention));
     }
 }
 

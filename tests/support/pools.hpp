@@ -35,6 +35,12 @@ void set_truth(lagoon::Pool<T>& pool, std::uint64_t index, std::uint64_t truth) 
     // Y2 release store -> Y1, O1.
     lagoon::detail::pool_slot(object_of(pool), index).truth.store(truth, std::memory_order_release);
 }
+/// Does a release have to look who waits?
+template <class T>
+bool is_demanded(lagoon::Pool<T>& pool) {
+    // D3 seq_cst load, no pair: only looked at.
+    return lagoon::detail::is_demanded(body_of(pool).demand.load(std::memory_order_seq_cst));
+}
 template <class T>
 SlotState state_of(lagoon::Pool<T>& pool, std::uint64_t index) {
     return word::state(truth_of(pool, index));

@@ -19,10 +19,7 @@ TEST_CASE("pool waiting: acquire_n is served once there are enough") {
     auto held = room->items.acquire_n(4);
     std::size_t got = 0;
     std::thread waiter{[&] { got = room->items.acquire_n(3).size(); }};
-    support::wait_until([&] {
-        // D3 seq_cst load, no pair: only looked at.
-        return support::body_of(room->items).demand.load(std::memory_order_seq_cst) != 0;
-    });
+    support::wait_until([&] { return support::is_demanded(room->items); });
     std::this_thread::sleep_for(2ms);
     held.pop_back();
     held.pop_back();
@@ -55,8 +52,7 @@ TEST_CASE("pool waiting: two who gather more than half each do not wait for each
     CHECK(wrong == 0);
     CHECK(room->items.idle() == 4);
     CHECK(room->items.stats().waiting == 0);
-    // D3 seq_cst load, no pair: only looked at.
-    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
+    CHECK(!support::is_demanded(room->items));
 }
 
 TEST_CASE("pool waiting: one who died gathering leaves the others what it had", "[child]") {
@@ -105,6 +101,5 @@ TEST_CASE("pool waiting: a gatherer killed with some in hand gives them back by 
     child.kill();
     other.join();
     CHECK(got == 3);
-    // D3 seq_cst load, no pair: only looked at.
-    CHECK(support::body_of(room->items).demand.load(std::memory_order_seq_cst) == 0);
+    CHECK(!support::is_demanded(room->items));
 }

@@ -228,7 +228,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
             light_fence();
             // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a
             // second look. kept: that fence orders it, whatever its order.
-            if (cache->demand->load(std::memory_order_seq_cst) != 0) [[unlikely]]
+            if (is_demanded(cache->demand->load(std::memory_order_seq_cst))) [[unlikely]]
                 pool_unkeep(pool);
             return;
         }
@@ -256,7 +256,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
         // look.
         const std::uint64_t demand = cache->demand->load(std::memory_order_seq_cst);
-        if (demand != 0 || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]]
+        if (is_demanded(demand) || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]]
             pool_release_slow(pool, taken.index);
         return;
     }

@@ -39,8 +39,13 @@ constexpr std::uint64_t capacity_limit = std::uint64_t{1} << 24;
 constexpr std::uint32_t demand_leaves = 16;  // 16 * 64 lanes
 /// In the demand summary beside one bit per leaf: somebody wants more than one slot and is not
 /// served by a single wake; every release must look at the pool's state.
-constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 62;
-constexpr std::uint64_t demand_attention = std::uint64_t{1} << 63;
+constexpr std::uint64_t demand_bulk = std::uint64_t{1} << 30;
+constexpr std::uint64_t demand_attention = std::uint64_t{1} << 31;
+/// Above these, how often somebody has marked a wait: what a release need not mind.
+constexpr std::uint64_t one_announcement = std::uint64_t{1} << 32;
+constexpr bool is_demanded(std::uint64_t demand) noexcept {
+    return static_cast<std::uint32_t>(demand) != 0;
+}
 
 /// In the arena. The first three lines are written at creation and never again.
 struct PoolBody {

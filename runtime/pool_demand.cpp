@@ -31,8 +31,8 @@ void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     body.demand_leaf[lane / 64].fetch_or(std::uint64_t{1} << (lane % 64),
                                          std::memory_order_seq_cst);
     const std::uint64_t bit = std::uint64_t{1} << (lane / 64);
-    // D3 seq_cst load, no pair: a guess for D1.
-    std::uint64_t before = body.demand.load(std::memory_order_seq_cst);
+    // D12 relaxed load, no pair: a guess for D1.
+    std::uint64_t before = body.demand.load(std::memory_order_relaxed);
     // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence, and with D3.
     // kept: the heavy fence behind every mark is a full one on this CPU in any case.
     while (!body.demand.compare_exchange_strong(before, (before | bit) + one_announcement,

@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::uint32_t crowded_releases = 4;  // so many without a free claim word: one is freed
 constexpr std::uint32_t recall_depth = 8;
+constexpr std::uint32_t all_claims = ((1U << claim_words) - 1) << 1;  // bits of free_claims
 
 /// A claim word that nobody has: odd for ever.
 constinit Atomic<std::uint64_t> nothing_kept{1};
@@ -134,7 +135,13 @@ void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool st
 }
 
 Taken recall_last(PoolBody& body, PoolCache& cache) noexcept {
+    Keeping& keeping = cache.keeping;
     const PoolCache::Remembered last = cache.ring[cache.top % remembered_slots];
+    // Of one that it keeps, and that was stolen, it would know two things at once.
+    const bool keeps = nothing(keeping).claim != nullptr && keeping.free_claims != all_claims;
+    if (keeps || word::state(last.word) != SlotState::free) {
+        return not_taken(Outcome::would_block);
+    }
     // O4 relaxed load, no pair: a guess for O2.
     std::uint64_t word = cache.slot(last.index).truth.load(std::memory_order_relaxed);
     if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
@@ -338,6 +345,7 @@ bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     if (!demanded) return true;
     for (KeptSlot& kept : keeping.slots) {
         if (kept.word == 0 || kept.index != taken.index || own_claim(kept) % 2 != 0) continue;
+        if (!is_kept_here(kept, truth_of(kept))) continue;
         free_kept(pool, keeping, kept);
         return true;
     }

@@ -126,8 +126,8 @@ struct Seen {
 [[nodiscard]] std::uint64_t leases_of(const LaneClaims& claims) noexcept;
 /// What the thread of a fresh cache may do. Its claim words are those of a lane that was free.
 void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept;
-/// The slot that this thread gave back last, if it is idle again, though others may have had it
-/// meanwhile: two who take turns at one slot touch nothing else that they share.
+/// What a thread that keeps nothing remembers first, if that is idle again, though others have had
+/// it meanwhile: two who take turns at one slot write nothing else that they share.
 Taken recall_last(PoolBody& body, PoolCache& cache) noexcept;
 /// What this thread keeps, or gave back last: deeper ones are only tried when those above are gone.
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept;

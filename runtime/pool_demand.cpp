@@ -87,7 +87,8 @@ void wake_some(PoolObject& pool, int sleepers) noexcept {
     const bool met = os::futex_wake(body.event, sleepers) > 0;
     if (is_queued(body)) {
         wake_queue(pool);
-    } else if (!met) {
+    } else if (!met && read(body.bulk) == 0) {
+        // Who gathers several sleeps on an event that it has moved itself.
         rest_demand(body, before);
     }
     if (!met) drop_stale_demand(pool);

@@ -202,15 +202,19 @@ private:
 
     /// Woken, and mostly there is something. If somebody else was quicker, this looks again after
     /// others have run: a new mark costs whoever gives back next a wake-up, which may be as vain.
-    Taken look_on(const Sleeper& sleeper) {
+    Taken look_on(const Sleeper& sleeper) noexcept {
         for (int i = 0; i < most_looks; ++i) {
             if (i != 0) std::this_thread::yield();
-            const Taken taken = take_good(Effort::hints);
-            if (is_final(taken)) return taken;
-            if (ran_hooks_ || can_settle(pool_, Effort::hints)) break;
             if (sleeper.stop_requested() || sleeper.expired()) break;
+            const Taken taken = take_idle(pool_, cache_, Effort::hints);
+            if (is_final(taken)) return taken;
+            if (can_settle(pool_, Effort::hints)) break;
         }
         return not_taken(Outcome::would_block);
+    }
+    /// Only where nothing but a return is waited for, and taking it runs no hook.
+    [[nodiscard]] bool may_look_on() const noexcept {
+        return !wants_place() && !is_queued(body_) && !has_life(body_);
     }
 
     Taken wait() {
@@ -257,7 +261,7 @@ private:
             // A hook may have waited here itself, and taken our mark away.
             if (!ran_hooks_ && place.is_announced()) {
                 woken = sleeper.sleep(seen, look_at());
-                if (woken == Woken::event && !wants_place() && !is_queued(body_)) {
+                if (woken == Woken::event && may_look_on()) {
                     unasked = false;
                     taken = look_on(sleeper);
                     if (is_final(taken)) break;

@@ -38,6 +38,11 @@ struct Desk {
     lagoon::Pool<int> many{"many", {.capacity = 200}};
 };
 
+struct Line {
+    lagoon::Pool<int> queued{"queued",
+                             {.capacity = 1, .wait_order = lagoon::WaitOrder::first_come}};
+};
+
 constexpr std::uint32_t no_such_lane = 1000;  // more than any arena here has
 
 detail::Attachment& attachment_of(const Arena<Desk>& desk) {
@@ -219,6 +224,12 @@ TEST_CASE("damage: demand that nobody has does not last", "[damage]") {
     write_word(&body.demand, std::uint64_t{0xffff'ffff'3fff'ffff});
     REQUIRE(desk->few.add(1));
     CHECK(!lagoon::detail::is_demanded(body.demand.load(std::memory_order_relaxed)));
+    // Where waiters have a queue no wake-up hides anything.
+    const auto line = Arena<Line>::create(unique_name("demand"));
+    auto& queued = body_of(line->queued);
+    write_word(&queued.demand, std::uint64_t{0x3fff'ffff});
+    REQUIRE(line->queued.add(1));
+    CHECK(!lagoon::detail::is_demanded(queued.demand.load(std::memory_order_relaxed)));
 }
 
 TEST_CASE("damage: parts of a file that lie in each other are refused", "[damage]") {

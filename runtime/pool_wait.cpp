@@ -269,12 +269,15 @@ private:
             }
             place.pause();
         }
+        if (taken.word != 0 && unasked) count(body_.late_wakes);
+        return end_wait(place, taken);
+    }
+
+    Taken end_wait(PlaceInQueue& place, Taken taken) {
         place_ = nullptr;
         request_.leave();
         place.leave();
-        if (taken.word != 0) {
-            if (unasked) count(body_.late_wakes);
-        } else {
+        if (taken.word == 0) {
             // The wake-up that we may have been given is somebody else's now.
             wake_for_place(pool_);
             if (request_.error() != nullptr) std::rethrow_exception(request_.error());

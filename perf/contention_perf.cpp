@@ -120,6 +120,12 @@ Interval share_work(Stage& stage, Work& work, unsigned active, std::uint64_t all
     });
 }
 
+/// Waiters who are served in their order form a convoy, in which a pair takes twenty times as long;
+/// or they do not, in the short runs that tell how many pairs a sample has.
+std::uint64_t most_pairs(const std::string& name, unsigned active) {
+    return name == first_come_name && active > 16 ? 100'000 : Case{}.max_operations;
+}
+
 template <class Subject>
 void add_crowd(Stage& stage, Plan& plan, const std::string& name) {
     auto subject = std::make_shared<Subject>(stage, 16);
@@ -135,6 +141,7 @@ void add_crowd(Stage& stage, Plan& plan, const std::string& name) {
                      return missed;
                  });
              }});
+        plan.cases.back().max_operations = most_pairs(name, active);
     }
     for (const unsigned active : {8U, 64U}) {
         const double at_most = name == lagoon_name ? 1 / 0.9 : 0;
@@ -163,6 +170,7 @@ void add_clocked_crowd(Stage& stage, Plan& plan, const std::string& name) {
                  }};
         for (unsigned n = 0; n < active; ++n) one.latencies.push_back(waits + n);
         one.latencies_are = "waits for a slot";
+        one.max_operations = most_pairs(name, active);
         plan.cases.push_back(one);
     }
 }

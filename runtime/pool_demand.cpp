@@ -81,8 +81,9 @@ void rest_demand(PoolBody& body, std::uint64_t before) noexcept {
 void wake_some(PoolObject& pool, int sleepers) noexcept {
     PoolBody& body = body_of(pool);
     const std::uint64_t before = demand_of(body);
-    // D4 release RMW -> D2: what changed is seen by who looks again. kept: the mark and the heavy
-    // fence order the look behind it, in a model that runs all calls in order.
+    // D4 release RMW -> D2: what changed is seen by who looks again, and a mark behind this event
+    // is none that `before` knows. kept: the mark and the heavy fence order the look behind it, in
+    // a model that runs all calls in order.
     body.event.fetch_add(1, std::memory_order_release);
     const bool met = os::futex_wake(body.event, sleepers) > 0;
     if (is_queued(body)) {

@@ -108,9 +108,10 @@ Path handed_over_path(const std::string& subject_name) {
                   for (std::uint64_t n = 0; n < turns; ++n) {
                       theirs.release();
                       ours.acquire();
-                      if (marked) mark();
+                      const bool counts = marked && n >= warm_up_steps;
+                      if (counts) mark();
                       own_steps(subject, 1);
-                      if (marked) mark();
+                      if (counts) mark();
                   }
                   if (marked) print_shared_mappings();
                   other.join();

@@ -186,7 +186,6 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
         cache = ::new (wiped_allocate(sizeof(PoolCache))) PoolCache{};
         cache->next = std::exchange(thread.caches, cache);
     }
-    cache->top = 0;
     auto* body =
         reinterpret_cast<PoolBody*>(reinterpret_cast<std::byte*>(&pool) + pool.body.from_object);
     cache->body = body;
@@ -196,10 +195,6 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     cache->shared = lane.shared;
     const std::uint64_t mine = word::owned_by(SlotState::held, lane.lane);
     cache->claim = word::one_generation + mine - static_cast<std::uint64_t>(SlotState::free);
-    // Where a policy has a part in every call, all of them go the long way: no word shows such an
-    // owner, no slot is kept, and none is remembered.
-    const bool remembers = remembers_slots(*body);
-    cache->owner_bits = !remembers ? ~word::owner_mask : mine & word::owner_mask;
     cache->own = &own;
     cache->waits = 0;
     cache->demand = &body->demand;
@@ -209,16 +204,14 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     // P3 relaxed load, no pair: this thread alone writes its stripe.
     cache->acquired_before = cache->acquired->load(std::memory_order_relaxed);
     cache->epoch = process_epoch();
-    cache->light_store = attachment.light_store;
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
+    const bool remembers = remembers_slots(*body);
     const bool keeps = attachment.keeps && remembers;
-    begin_keeping(*cache, pool, keeps && !lane.shared, keeps);
-    // No release leaves a word of generation 2^34 - 1, so the prediction fails; were it there all
-    // the same, it would be that of a slot which anybody may take.
-    const SlotState never = remembers ? SlotState::free : SlotState::spare;
-    for (auto& remembered : cache->ring) {
-        remembered = {word::generation_mask | static_cast<std::uint64_t>(never), 0};
-    }
+    begin_keeping(*cache, pool,
+                  {.light_store = attachment.light_store,
+                   .remembers = remembers,
+                   .keeps = keeps && !lane.shared,
+                   .steals = keeps});
     cache->set_pool(&pool);
     return *cache;
 }

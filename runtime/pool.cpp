@@ -150,19 +150,6 @@ Taken search_truth(PoolBody& body, PoolCache& cache) noexcept {
 
 }  // namespace
 
-void count_acquired(PoolCache& cache) noexcept {
-    if (cache.shared) {
-        // P8 relaxed RMW, no pair: several threads share the stripe. kept: torn, it loses a count
-        // and nothing else.
-        cache.acquired->fetch_add(1, std::memory_order_relaxed);
-        return;
-    }
-    // P3 relaxed load, no pair: this thread alone writes its stripe.
-    const std::uint64_t before = cache.acquired->load(std::memory_order_relaxed);
-    // P4 relaxed store, no pair: a statistic.
-    cache.acquired->store(before + 1, std::memory_order_relaxed);
-}
-
 Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     PoolBody& body = body_of(pool);
     if (is_closed(body)) return not_taken(Outcome::closed);
@@ -172,9 +159,10 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     if (body.life.order == static_cast<std::uint32_t>(LendOrder::fifo)) {
         return take_oldest(body, cache);
     }
-    Taken taken =
-        remembers_slots(body) ? recall_kept(body, cache) : not_taken(Outcome::would_block);
-    if (taken.word == 0) taken = search_hints(body, cache, false, sweeps);
+    if (remembers_slots(body)) {
+        if (const Taken known = recall_kept(body, cache); known.word != 0) return known;
+    }
+    Taken taken = search_hints(body, cache, false, sweeps);
     // One leaf's slots are looked at one by one. With more, the leaves are exact up to releases
     // that have not returned yet, and few enough to be looked at up to one word of the next level.
     if (taken.word == 0 && (effort == Effort::slots || body.capacity <= 64)) {
@@ -182,7 +170,9 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     } else if (taken.word == 0 && (effort == Effort::leaves || body.capacity <= 64 * 64)) {
         taken = search_hints(body, cache, true, sweeps);
     }
-    return taken.word == 0 ? steal(pool, cache, effort) : taken;
+    if (taken.word == 0) taken = steal(pool, cache, effort);
+    if (taken.word != 0) make_place(cache);
+    return taken;
 }
 
 Taken take_empty(PoolBody& body, std::uint32_t lane, Effort effort) noexcept {
@@ -295,6 +285,11 @@ bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {
     return false;
 }
 
+void pool_check_word(PoolObject& pool, std::uint64_t word, std::uint64_t index,
+                     std::uint64_t found) noexcept {
+    (void)pool_is_held(pool, {word, index}, found);
+}
+
 void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept {
     announce_free(const_cast<PoolObject&>(pool), index);
 }
@@ -318,16 +313,15 @@ void put_back(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
         leave_held(pool, taken, [](std::uint64_t w) { return word::next(w, SlotState::free); });
     if (left == 0) return;
     forget_lease(cache, taken);
-    // Elsewhere what is remembered is looked for like the rest.
-    if (remembers_slots(body_of(pool)))
-        cache.ring[++cache.top % remembered_slots] = {left, taken.index};
+    remember(cache, left, taken.index);
     announce_free(pool, taken.index);
 }
 
-void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept {
+void pool_give_back_slow(PoolObject& pool, std::uint64_t word, std::uint64_t index,
+                         std::uint64_t epoch, Asked asked) noexcept {
     const bool known = hot.last->pool() == &pool && hot.last->epoch == epoch;
-    if (!known && epoch != process_epoch()) lease_is_foreign();
-    pool_give_back(pool, taken, epoch);
+    if (asked == Asked::by_user && !known && epoch != process_epoch()) lease_is_foreign();
+    pool_give_back(pool, {word, index}, epoch);
 }
 
 void lease_is_foreign() noexcept {

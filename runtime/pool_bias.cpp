@@ -15,6 +15,7 @@
 #include <bit>
 #include <utility>
 
+#include "front.hpp"
 #include "keeping.hpp"
 #include "pool_body.hpp"
 #include "process_state.hpp"
@@ -26,15 +27,7 @@ namespace {
 
 constexpr std::uint32_t crowded_releases = 4;  // so many without a free claim word: one is freed
 constexpr std::uint32_t recall_depth = 8;
-constexpr std::uint32_t all_claims = ((1U << claim_words) - 1) << 1;  // bits of free_claims
 
-/// A claim word that nobody has: odd for ever.
-constinit Atomic<std::uint64_t> nothing_kept{1};
-
-std::uint64_t own_claim(const KeptSlot& kept) noexcept {
-    // K0 relaxed load, no pair: this thread alone writes it.
-    return kept.claim->load(std::memory_order_relaxed);
-}
 void end_claim(const KeptSlot& kept, std::uint64_t even) noexcept {
     // K2 release store -> K3: behind whatever was made of the slot.
     kept.claim->store(even, std::memory_order_release);
@@ -52,11 +45,9 @@ bool is_kept_here(const KeptSlot& kept, std::uint64_t truth) noexcept {
 std::uint32_t number_of(const Keeping& keeping, const KeptSlot& kept) noexcept {
     return static_cast<std::uint32_t>(&kept - keeping.slots.data());
 }
-KeptSlot& nothing(Keeping& keeping) noexcept { return keeping.slots[0]; }
-
 /// The claim word is even and its slot no longer kept here: it may be put under another.
 void forget(Keeping& keeping, KeptSlot& kept) noexcept {
-    if (keeping.front == &kept) keeping.front = &nothing(keeping);
+    if (keeping.lendable == &kept) lend_none(keeping);
     kept.word = 0;
     keeping.free_claims |= 1U << number_of(keeping, kept);
 }
@@ -112,13 +103,15 @@ bool leave_idle(PoolBody& body, const KeptSlot& kept) noexcept {
 
 }  // namespace
 
-void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept {
+void begin_keeping(PoolCache& cache, const PoolObject& pool, MayKeep may) noexcept {
     Keeping& keeping = cache.keeping;
     LaneClaims& claims = claims_of(pool, cache.lane);
     keeping = {};
-    keeping.steals = steals;
-    if (keeps) {
-        nothing(keeping).claim = &nothing_kept;
+    keeping.light_store = may.light_store;
+    keeping.remembers = may.remembers;
+    keeping.keeps = may.keeps;
+    keeping.steals = may.steals;
+    if (may.keeps) {
         for (std::uint32_t e = 1; e <= claim_words; ++e) {
             Atomic<std::uint64_t>& claim = claims.claim[e - 1];
             keeping.slots[e].claim = &claim;
@@ -131,25 +124,7 @@ void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool st
             keeping.free_claims |= 1U << e;
         }
     }
-    keeping.front = &nothing(keeping);
-}
-
-Taken recall_last(PoolBody& body, PoolCache& cache) noexcept {
-    Keeping& keeping = cache.keeping;
-    const PoolCache::Remembered last = cache.ring[cache.top % remembered_slots];
-    // Of one that it keeps, and that was stolen, it would know two things at once.
-    const bool keeps = nothing(keeping).claim != nullptr && keeping.free_claims != all_claims;
-    if (keeps || word::state(last.word) != SlotState::free) {
-        return not_taken(Outcome::would_block);
-    }
-    // O4 relaxed load, no pair: a guess for O2.
-    std::uint64_t word = cache.slot(last.index).truth.load(std::memory_order_relaxed);
-    if (word::state(word) != SlotState::free) return not_taken(Outcome::would_block);
-    const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
-    if (!move_truth(body, last.index, word, mine)) return not_taken(Outcome::would_block);
-    --cache.top;
-    count_acquired(cache);
-    return {mine, last.index};
+    make_ring(keeping);
 }
 
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
@@ -158,40 +133,46 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
     const Busy busy{keeping};
     const auto lend = [&](KeptSlot& kept) -> Taken {
         const Taken taken{kept.word, kept.index};
-        if (keeping.front == &nothing(keeping) || keeping.front == &kept) {
-            keeping.front = &kept;
+        if (!lends(keeping) || keeping.lendable == &kept) {
+            lend_first(keeping, kept);
             return taken;
         }
         const std::uint64_t held = word::held_by_keeper(kept.word);
         leave_claim(keeping, kept, held);
         return {held, taken.index};
     };
-    KeptSlot& front = *keeping.front;
-    if (front.word != 0) {
-        if (own_claim(front) % 2 == 0) {
-            if (claim_slot(keeping, front)) return lend(front);
-        } else if (!is_kept_here(front, truth_of(front))) {
+    if (lends(keeping)) {
+        KeptSlot& first = *keeping.lendable;
+        if (own_claim(first) % 2 == 0) {
+            if (claim_slot(keeping, first)) return lend(first);
+        } else if (!is_kept_here(first, truth_of(first))) {
             // Somebody else has given it back; or a claim of the thread that this handler has
             // interrupted failed. Which, is known where no handler comes: settle_parked().
-            keeping.parked |= 1U << number_of(keeping, front);
-            keeping.front = &nothing(keeping);
+            keeping.parked |= 1U << number_of(keeping, first);
+            lend_none(keeping);
         }
     }
+    const auto left_place = [&](KnownSlot& entry) {
+        entry.word = keeping.lent_mark;
+        keeping.front = &entry;
+    };
+    KnownSlot* next = &top_of(keeping);
     for (std::uint32_t depth = 0; depth < recall_depth; ++depth) {
-        const PoolCache::Remembered entry = cache.ring[(cache.top - depth) % remembered_slots];
+        KnownSlot& entry = *std::exchange(next, next->below);
         if (word::is_kept(entry.word)) {
             KeptSlot& kept = keeping.slots[word::entry(entry.word)];
             if (kept.word != entry.word || kept.index != entry.index) continue;
             if (!claim_slot(keeping, kept)) continue;
-            cache.top -= depth + 1;
+            left_place(entry);
             return lend(kept);
         }
         std::uint64_t expected = entry.word;
+        if (word::state(expected) != SlotState::free) continue;
         // O4 relaxed load, no pair: a guess for O2.
         if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
         const std::uint64_t mine = word::next(expected, SlotState::held, cache.lane);
         if (move_truth(body, entry.index, expected, mine)) {
-            cache.top -= depth + 1;
+            left_place(entry);
             count_acquired(cache);
             return {mine, entry.index};
         }
@@ -217,20 +198,12 @@ void settle_parked(PoolCache& cache) noexcept {
 
 namespace {
 
-void push(PoolCache& cache, std::uint64_t word, std::uint64_t index) noexcept {
-    cache.ring[++cache.top % remembered_slots] = {word, index};
-}
-void push(PoolCache& cache, KeptSlot& kept) noexcept {
-    push(cache, kept.word, kept.index);
-    kept.remembered = cache.top % remembered_slots;
-}
-
 /// The claim word that was put under its slot longest ago is freed, its slot given to all.
 void make_room(PoolObject& pool, PoolCache& cache) noexcept {
     Keeping& keeping = cache.keeping;
     KeptSlot* oldest = nullptr;
     for (KeptSlot& kept : keeping.slots) {
-        if (kept.word == 0 || &kept == keeping.front || own_claim(kept) % 2 != 0) continue;
+        if (kept.word == 0 || &kept == keeping.lendable || own_claim(kept) % 2 != 0) continue;
         if (oldest == nullptr || kept.order < oldest->order) oldest = &kept;
     }
     if (oldest == nullptr) return;
@@ -238,8 +211,10 @@ void make_room(PoolObject& pool, PoolCache& cache) noexcept {
     if (!claim_slot(keeping, *oldest)) return;
     // Remembered as before, but as one that is everybody's.
     const std::uint64_t left = word::next(oldest->word, SlotState::free);
-    PoolCache::Remembered& memory = cache.ring[oldest->remembered];
-    if (memory.word == oldest->word && memory.index == index) memory.word = left;
+    KnownSlot* memory = oldest->remembered;
+    if (memory != nullptr && memory->word == oldest->word && memory->index == index) {
+        memory->word = left;
+    }
     leave_claim(keeping, *oldest, left);
     announce_free(pool, index);
 }
@@ -247,7 +222,9 @@ void make_room(PoolObject& pool, PoolCache& cache) noexcept {
 /// May the slot of this HELD word be kept? Finds a claim word for it.
 bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
-    if (!may_be_kept(*keeping.front)) return false;
+    // One that comes back while another is lent by its claim word is not kept: to take it again by
+    // the word it was left with is quicker than to find it among the kept ones.
+    if (!keeping.keeps || is_lent_here(keeping)) return false;
     if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
     // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word. kept: as P7.
     if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) return false;
@@ -278,7 +255,11 @@ void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept
     if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) {
         free_kept(pool, keeping, kept);
     } else if (keeping.front != &kept && !keeping.busy) {
-        push(cache, kept);
+        if (!lends(keeping) || keeping.lendable == &kept) {
+            lend_first(keeping, kept);
+        } else {
+            push(keeping, kept);
+        }
     }
 }
 
@@ -296,15 +277,16 @@ void keep(PoolCache& cache, Taken taken) noexcept {
     // K6 release store -> O1, O2.
     kept.slot->truth.store(kept.word, std::memory_order_release);
     light_fence();
-    if (keeping.front->word != 0) push(cache, *keeping.front);
-    keeping.front = &kept;
+    push_idle(keeping);
+    lend_first(keeping, kept);
 }
 
 }  // namespace
 
 bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
-    if (nothing(keeping).claim == nullptr || word::owner(taken.word) != cache.lane) return false;
+    if (!keeping.remembers || cache.shared || !cache.keeping.light_store) return false;
+    if (word::owner(taken.word) != cache.lane) return false;
     if (word::is_kept(taken.word)) {
         KeptSlot& kept = keeping.slots[word::entry(taken.word)];
         if (kept.word != taken.word || kept.index != taken.index ||
@@ -326,11 +308,9 @@ bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
             cache.slot(taken.index).truth.store(left, std::memory_order_release);
             light_fence();
             // Last in, first out: what lies in front came before.
-            if (KeptSlot& front = *keeping.front; front.word != 0 && own_claim(front) % 2 == 0) {
-                push(cache, front);
-                keeping.front = &nothing(keeping);
-            }
-            push(cache, left, taken.index);
+            if (!is_lent_here(keeping)) push_idle(keeping);
+            push(keeping, left, taken.index);
+            keeping.front = &top_of(keeping);
         }
         // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
         // look at the truth. kept: as P7.
@@ -371,9 +351,8 @@ void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept {
 
 void pool_unkeep(PoolObject& pool) noexcept {
     Keeping& keeping = hot.last->keeping;
-    KeptSlot& front = *keeping.front;
     // A signal handler may have been here since the claim's even store, and done it.
-    if (front.word != 0 && own_claim(front) % 2 == 0) free_kept(pool, keeping, front);
+    if (lends(keeping) && !is_lent_here(keeping)) free_kept(pool, keeping, *keeping.lendable);
 }
 
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {

@@ -94,6 +94,9 @@ void count_acquired(PoolCache& cache) noexcept;
 /// A slot that is HELD here becomes FREE, by compare-and-swap; its use is not noted.
 void put_back(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
 
+/// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, it is
+/// counted as damage.
+bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
 /// A forked child's copy, or one whose arena is closed.
 bool is_foreign(const PoolObject& pool, std::uint64_t epoch) noexcept;
 /// From the lease's HELD to `to(word)`, which is returned; the hand-over of an exiting thread may
@@ -125,12 +128,20 @@ struct Seen {
 /// Leases that were ever taken by one lane.
 [[nodiscard]] std::uint64_t leases_of(const LaneClaims& claims) noexcept;
 /// What the thread of a fresh cache may do. Its claim words are those of a lane that was free.
-void begin_keeping(PoolCache& cache, const PoolObject& pool, bool keeps, bool steals) noexcept;
+struct MayKeep {
+    bool light_store;
+    bool remembers;
+    bool keeps;
+    bool steals;
+};
+void begin_keeping(PoolCache& cache, const PoolObject& pool, MayKeep may) noexcept;
 /// What a thread that keeps nothing remembers first, if that is idle again, though others have had
 /// it meanwhile: two who take turns at one slot write nothing else that they share.
 Taken recall_last(PoolBody& body, PoolCache& cache) noexcept;
 /// What this thread keeps, or gave back last: deeper ones are only tried when those above are gone.
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept;
+/// What was taken otherwise gets the place of what was in front, and was not as it was left.
+void make_place(PoolCache& cache) noexcept;
 /// The claim word was made odd, and the slot was not as it was left: true when it is lent all the
 /// same, else the claim word is free.
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept;
@@ -139,6 +150,8 @@ bool reclaim(PoolCache& cache, KeptSlot& front) noexcept;
 void settle_parked(PoolCache& cache) noexcept;
 /// The lease of a slot that this thread keeps, or may keep now; false where it is none of its own.
 bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
+/// What this thread has made FREE, where it remembers such.
+void remember(PoolCache& cache, std::uint64_t free, std::uint64_t index) noexcept;
 /// The slot of this lease was moved on by compare-and-swap: its claim word is free again.
 void forget_lease(PoolCache& cache, Taken taken) noexcept;
 /// All that this thread keeps idle becomes FREE.

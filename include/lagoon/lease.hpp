@@ -26,17 +26,19 @@ public:
     Lease(Lease&& other) noexcept
         : pool_{std::exchange(other.pool_, nullptr)},
           value_{other.value_},
-          taken_{other.taken_},
+          word_{other.word_},
+          index_{other.index_},
           epoch_{other.epoch_},
-          claimed_{other.claimed_} {}
+          by_{other.by_} {}
     LAGOON_ALWAYS_INLINE Lease& operator=(Lease&& other) noexcept {
         if (this != &other) {
             if (pool_ != nullptr) release();
             pool_ = std::exchange(other.pool_, nullptr);
             value_ = other.value_;
-            taken_ = other.taken_;
+            word_ = other.word_;
+            index_ = other.index_;
             epoch_ = other.epoch_;
-            claimed_ = other.claimed_;
+            by_ = other.by_;
         }
         return *this;
     }
@@ -48,12 +50,12 @@ public:
     /// ok while it holds a resource, else why it does not.
     [[nodiscard]] Outcome status() const noexcept {
         if (pool_ != nullptr) return Outcome::ok;
-        return taken_.word == 0 ? detail::outcome_of(taken_) : Outcome::given_back;
+        return word_ == 0 ? detail::outcome_of(taken()) : Outcome::given_back;
     }
 
     /// What a wait that ended without a resource was waiting for last; none while it holds one.
     [[nodiscard]] Phase phase() const noexcept {
-        return pool_ == nullptr && taken_.word == 0 ? detail::phase_of(taken_) : Phase::none;
+        return pool_ == nullptr && word_ == 0 ? detail::phase_of(taken()) : Phase::none;
     }
 
     T& operator*() const noexcept { return *get(); }
@@ -67,33 +69,33 @@ public:
 
     /// True when a borrower died with this resource and nobody has vouched for it since: a passed
     /// check or reset, or mark_clean().
-    [[nodiscard]] bool recovered() const noexcept { return detail::word::recovered(taken_.word); }
+    [[nodiscard]] bool recovered() const noexcept { return detail::word::recovered(word_); }
     /// For the holder who has put the resource right.
     void mark_clean() noexcept {
         require();
-        taken_.word = detail::pool_mark_clean(*pool_, taken_, epoch_);
+        word_ = detail::pool_mark_clean(*pool_, taken(), epoch_);
     }
 
     /// For the holder who has found it unfit: when it comes back, by whichever way or death, it is
     /// destroyed and not lent again. In any pool; asked again, nothing changes.
     void mark_broken() noexcept {
         require();
-        const std::uint64_t word = detail::pool_mark_broken(*pool_, taken_, epoch_);
-        if (word == taken_.word) return;
-        taken_.word = word;
-        claimed_ = 0;
+        const std::uint64_t word = detail::pool_mark_broken(*pool_, taken(), epoch_);
+        if (word == word_) return;
+        word_ = word;
+        by_ = 0;
     }
     /// Counts one failure of this filling, for PoolLife::max_failures. Where the pool has no
     /// PoolLife, nothing.
     void report_failure() noexcept {
         require();
-        detail::pool_report_failure(*pool_, taken_, epoch_);
+        detail::pool_report_failure(*pool_, taken(), epoch_);
     }
 
-    [[nodiscard]] std::uint64_t index() const noexcept { return taken_.index; }
+    [[nodiscard]] std::uint64_t index() const noexcept { return index_; }
     [[nodiscard]] std::uint64_t fill() const noexcept {
         require();
-        return detail::pool_fill(*pool_, taken_.index);
+        return detail::pool_fill(*pool_, index_);
     }
     [[nodiscard]] Slot slot() const noexcept { return {index(), fill()}; }
 
@@ -107,13 +109,13 @@ public:
     /// Destroys the resource instead of returning it; the slot becomes empty.
     void discard() {
         require();
-        detail::pool_discard(*std::exchange(pool_, nullptr), taken_, epoch_);
+        detail::pool_discard(*std::exchange(pool_, nullptr), taken(), epoch_);
     }
     /// Takes the resource out for good, without destroy: a copy of it, and an empty slot.
     [[nodiscard]] T detach() {
         require();
         alignas(T) unsigned char bytes[sizeof(T)];
-        detail::pool_detach(*std::exchange(pool_, nullptr), taken_, epoch_, bytes);
+        detail::pool_detach(*std::exchange(pool_, nullptr), taken(), epoch_, bytes);
         return *std::launder(reinterpret_cast<T*>(bytes));
     }
 
@@ -121,13 +123,14 @@ private:
     friend class Pool<T>;
 
     LAGOON_ALWAYS_INLINE Lease(detail::PoolObject& pool, const detail::Held& held) noexcept
-        : pool_{held.taken.word != 0 ? &pool : nullptr},
+        : pool_{held.word != 0 ? &pool : nullptr},
           // As a number: where nothing was taken there is no slot to be beyond of.
           value_{reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(held.slot) +
                                       detail::value_offset<T>)},
-          taken_{held.taken},
+          word_{held.word},
+          index_{held.index},
           epoch_{held.epoch},
-          claimed_{held.claimed} {}
+          by_{held.by} {}
 
     LAGOON_ALWAYS_INLINE void require() const noexcept {
         if (pool_ == nullptr) [[unlikely]]
@@ -141,17 +144,20 @@ private:
         if (!detail::is_epoch_of_process(epoch_)) [[unlikely]]
             detail::lease_is_foreign();
     }
+    [[nodiscard]] detail::Taken taken() const noexcept { return {word_, index_}; }
     LAGOON_ALWAYS_INLINE void release(detail::Asked asked = detail::Asked::by_destructor) noexcept {
         auto* slot = reinterpret_cast<detail::SlotHead*>(reinterpret_cast<std::uintptr_t>(value_) -
                                                          detail::value_offset<T>);
-        detail::pool_give_back_fast(*pool_, {slot, taken_, epoch_, claimed_}, asked);
+        detail::pool_give_back_fast(*pool_, {slot, word_, index_, epoch_, by_}, asked);
     }
 
     detail::PoolObject* pool_ = nullptr;
     T* value_ = nullptr;
-    detail::Taken taken_ = detail::not_taken(Outcome::given_back);
-    std::uint64_t epoch_ = 0;    // of the process that took it: a fork's child has another
-    std::uint64_t claimed_ = 0;  // as detail::Held
+    // One by one: as a struct, g++ moves both through a vector register and the stack.
+    std::uint64_t word_ = 0;
+    std::uint64_t index_ = detail::not_taken(Outcome::given_back).index;
+    std::uint64_t epoch_ = 0;  // of the process that took it: a fork's child has another
+    std::uint64_t by_ = 0;     // as detail::Held
 };
 
 }  // namespace lagoon::inline v1

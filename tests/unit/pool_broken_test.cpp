@@ -50,6 +50,22 @@ TEST_CASE("pool life: what was marked broken is ended when it comes back, in any
     }
 }
 
+TEST_CASE("pool life: what was marked broken is ended also where threads share a lane") {
+    const auto ownership = GENERATE(lagoon::Ownership::unbiased, lagoon::Ownership::biased);
+    // This thread has the only lane that is no process's.
+    auto room = make_room({}, 1, 1, {.max_processes = 2, .max_threads = 1, .ownership = ownership});
+    borrow(room);
+    std::thread{[&] {
+        REQUIRE(detail::lane_of(&room->items).shared);
+        borrow(room);
+        auto lease = room->items.try_acquire();
+        lease.mark_broken();
+        lease.give_back();
+    }}.join();
+    CHECK(support::state_of(room->items, 0) == SlotState::empty);
+    require_conserved(room);
+}
+
 TEST_CASE("pool life: what was marked broken is destroyed by who runs hooks, not by its giver") {
     auto room = make_room({}, 1, 1);
     Calls calls;

@@ -24,6 +24,7 @@ namespace lagoon::inline v1::detail {
 struct SlotHead;
 
 constexpr std::uint32_t claim_words = 7;
+constexpr std::uint32_t remembered_slots = 64;
 
 /// In the arena: of one lane and pool. Written by the lane's own thread alone (`taken` of a
 /// process's shared lane: by all of its threads).
@@ -36,18 +37,24 @@ struct alignas(cache_line_bytes) LaneClaims {
 };
 static_assert(sizeof(LaneClaims) == cache_line_bytes);
 
-/// Private: what a thread knows of the slot under one of its claim words. `word` is 0 where there
-/// is none, which no lease's is.
-struct KeptSlot {
-    // Null where this thread may not keep slots; a word that is always odd where it keeps none in
-    // front.
-    Atomic<std::uint64_t>* claim;
-    SlotHead* slot;
-    std::uint64_t word;  // BIASED, as the slot's must be
+/// Private: a slot that a thread has left idle. A signal handler may come between any two of these
+/// fields: whatever it leaves of them, the slot at `index` is taken only with the word that is
+/// there.
+struct KnownSlot {
+    std::uint64_t word;            // as the slot's must be: FREE, or BIASED; or lent_mark
+    Atomic<std::uint64_t>* claim;  // of a KeptSlot, which is lent by its claim word; else null
     std::uint64_t index;
-    std::uint64_t since;       // the claim word when the slot was put under it
-    std::uint64_t order;       // grows with every slot that is kept
-    std::uint64_t remembered;  // where in the ring, if it is there
+    KnownSlot* below;  // in the ring: what was given back before
+    KnownSlot* above;  // in the ring
+};
+
+/// What a thread knows of the slot under one of its claim words. `word` is 0 where there is none,
+/// which no lease's is.
+struct KeptSlot : KnownSlot {
+    SlotHead* slot;
+    std::uint64_t since;    // the claim word when the slot was put under it
+    std::uint64_t order;    // grows with every slot that is kept
+    KnownSlot* remembered;  // where in the ring, if it is there
 };
 
 /// A slot that others have stolen from this thread too soon: given back to all for a while.
@@ -61,14 +68,26 @@ constexpr std::uint32_t contended_places = 16;
 
 /// Private, part of what a thread knows of one pool.
 struct Keeping {
-    KeptSlot* front;  // the slot that was kept last, lent or idle; never null
-    std::array<KeptSlot, 1 + claim_words> slots;  // 0: nothing
-    std::uint64_t kept;                           // so far
-    std::uint32_t free_claims;                    // a bit for each number
-    std::uint32_t parked;  // numbers whose slot somebody else gave back: odd for nothing
-    std::uint32_t crowded;
+    // What is taken first: what was given back last, or the place that was left when it was taken.
+    // The lendable one, or the top of the ring.
+    KnownSlot* front;
+    // The one that is lent by its claim word, if any is. Invariant: in front while it is idle, but
+    // for a signal handler. Where there is none: slots[0], whose `slot` is null.
+    KeptSlot* lendable;
+    // In the place of what is lent from the ring: 0, or where that may be kept, what makes it come
+    // back the long way.
+    std::uint64_t lent_mark;
+    bool light_store;  // a release may be a plain store
+    bool remembers;    // else all calls go the long way
+    bool keeps;
     bool steals;
-    bool busy;  // the thread is at work on this: a signal handler keeps out
+    bool busy;           // the thread is at work on this: a signal handler keeps out
+    std::uint64_t kept;  // so far
+    std::array<KeptSlot, 1 + claim_words> slots;
+    std::array<KnownSlot, remembered_slots> ring;
+    std::uint32_t free_claims;  // a bit for each number
+    std::uint32_t parked;       // numbers whose slot somebody else gave back: odd for nothing
+    std::uint32_t crowded;
     std::array<Contended, contended_places> contended;
 };
 

@@ -15,8 +15,6 @@
 
 namespace lagoon::inline v1::detail {
 
-constexpr std::uint32_t remembered_slots = 64;
-
 struct PoolPrivate;
 
 /// What one thread knows of one pool: private, wiped in a forked child. `key` null matches none.
@@ -24,30 +22,21 @@ struct alignas(cache_line_bytes) PoolCache {
     Atomic<const PoolObject*> key;
     std::byte* slots;
     std::uint64_t stride;
-    std::uint64_t claim;       // added to a FREE word it gives the word HELD by my lane
-    std::uint64_t owner_bits;  // my lane, as a HELD word shows it
+    std::uint64_t claim;  // added to a FREE word it gives the word HELD by my lane
     Atomic<std::uint64_t>* demand;
     Atomic<std::uint64_t>* free_hints;  // leaves
     Atomic<std::uint64_t>* acquired;    // my lane's `taken`
-    PoolBody* body;
-    std::uint64_t epoch;  // of this process: a fork's child has another
-    PoolCache* next;      // of the same thread
-    std::uint32_t lane;
-    bool shared;  // the lane is the process's: never in `hot`
-    std::uint32_t top;
-    bool light_store;     // a release may be a plain store
-    bool others_light;    // others' releases are plain stores
-    bool settling;        // this thread runs hooks here
-    bool validates;       // of a life policy: what it takes now it will check if it must
-    PoolPrivate* own;     // this process's hooks
-    std::uint64_t waits;  // this thread, as its lane's entry in the queue says; or 0
+    std::uint64_t epoch;                // of this process: a fork's child has another
     Keeping keeping;
-    struct Remembered {
-        std::uint64_t word;  // FREE, as I left it
-        std::uint64_t index;
-    };
-    std::array<Remembered, remembered_slots> ring;
-
+    PoolBody* body;
+    PoolCache* next;  // of the same thread
+    std::uint32_t lane;
+    bool shared;                    // the lane is the process's: never in `hot`
+    bool others_light;              // others' releases are plain stores
+    bool settling;                  // this thread runs hooks here
+    bool validates;                 // of a life policy: what it takes now it will check if it must
+    PoolPrivate* own;               // this process's hooks
+    std::uint64_t waits;            // this thread, as its lane's entry in the queue says; or 0
     std::uint64_t acquired_before;  // `taken` when this cache was made
 
     [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {

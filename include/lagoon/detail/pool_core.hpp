@@ -58,14 +58,18 @@ Taken pool_acquire(PoolObject& pool, Want want, const Patience& patience);
 /// All `count` slots or none.
 Outcome pool_acquire_n(PoolObject& pool, std::uint64_t count, Taken* taken,
                        const Patience& patience);
-LAGOON_COLD void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
-/// The same, asked for by name: a copy made by fork is a broken contract.
-LAGOON_COLD void pool_give_back_asked(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
+void pool_give_back(PoolObject& pool, Taken taken, std::uint64_t epoch) noexcept;
 [[noreturn]] LAGOON_COLD void lease_is_foreign() noexcept;
+/// Asked for by name, a copy made by fork is a broken contract.
 enum class Asked { by_user, by_destructor };
-/// Is `found` the lease's word, perhaps handed over by a thread that has ended? If not, something
+/// The same for the fast path. Word and index one by one, here and below: as a struct, g++ moves
+/// both through a vector register and the stack, also where nobody calls.
+LAGOON_COLD void pool_give_back_slow(PoolObject& pool, std::uint64_t word, std::uint64_t index,
+                                     std::uint64_t epoch, Asked asked) noexcept;
+/// The slot was given back, and `found` stood in it. If that is not the lease's word, something
 /// that is no user of the pool has changed the slot under its holder: it is counted.
-LAGOON_COLD bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept;
+LAGOON_COLD void pool_check_word(PoolObject& pool, std::uint64_t word, std::uint64_t index,
+                                 std::uint64_t found) noexcept;
 /// The second half of a release that found a hint or a waiter: never inlined.
 LAGOON_COLD void pool_release_slow(const PoolObject& pool, std::uint64_t index) noexcept;
 /// The same of the slot in front, which somebody waits for.
@@ -132,34 +136,49 @@ LAGOON_COLD SlotHead* pool_slot_at(const PoolObject& pool, std::uint64_t index) 
 /// A slot in hand, with all that a lease keeps.
 struct Held {
     SlotHead* slot;
-    Taken taken;
+    std::uint64_t word, index;  // as in Taken
     std::uint64_t epoch;
-    std::uint64_t claimed;  // the claim word, if the slot was lent by one, which makes it odd
+    // What the slot was lent by: the claim word, which that makes odd; or the PoolCache of the
+    // thread that took it, whose address is even, and is nobody else's while that thread lives and
+    // never one in a forked child; or 0, where it is given back the long way.
+    std::uint64_t by;
 };
+LAGOON_ALWAYS_INLINE std::uint64_t lent_by(const PoolCache& cache) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&cache);
+}
+/// Of a word that is there: compilers need to be told, or each caller asks again.
+LAGOON_ALWAYS_INLINE Held lend(const PoolCache& cache, SlotHead* slot, std::uint64_t word,
+                               std::uint64_t index, std::uint64_t by) noexcept {
+    if (word == 0) __builtin_unreachable();
+    return {slot, word, index, cache.epoch, by};
+}
 /// What a slow path took, with its slot. Slow paths return in registers and take no address of a
 /// lease, or the compiler would keep every lease in memory.
 LAGOON_ALWAYS_INLINE Held pool_held(PoolObject& pool, Taken taken) noexcept {
-    if (taken.word == 0) return {nullptr, taken, 0, 0};
+    if (taken.word == 0) return {nullptr, 0, taken.index, 0, 0};
     PoolCache* cache = hot.last;
     if (cache->pool() != &pool) [[unlikely]]
-        return {pool_slot_at(pool, taken.index), taken, process_epoch(), 0};
-    const KeptSlot& front = *cache->keeping.front;
-    // K0 relaxed load, no pair: this thread alone writes it.
-    const std::uint64_t claimed =
-        front.word == taken.word ? front.claim->load(std::memory_order_relaxed) : 0;
-    return {&cache->slot(taken.index), taken, cache->epoch, claimed};
+        return {pool_slot_at(pool, taken.index), taken.word, taken.index, process_epoch(), 0};
+    std::uint64_t by = lent_by(*cache);
+    if (word::is_kept(taken.word)) {
+        const KeptSlot& kept = *cache->keeping.lendable;
+        // K0 relaxed load, no pair: this thread alone writes it.
+        by = kept.word == taken.word ? kept.claim->load(std::memory_order_relaxed) : 0;
+    }
+    return {&cache->slot(taken.index), taken.word, taken.index, cache->epoch, by};
 }
 
-/// The kept slot in front; or one compare-and-swap that predicts the word this thread left in its
-/// most recent slot. One call behind it, `otherwise`: where this is too long, compilers do not
-/// inline its caller.
+/// What is in front: a kept slot by its claim word; another by one compare-and-swap that predicts
+/// the word this thread left there. One call behind it, `otherwise`: where this is too long,
+/// compilers do not inline its caller.
 LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool,
                                         Taken (*otherwise)(PoolObject&,
                                                            KeptSlot*) noexcept) noexcept {
     PoolCache* cache = hot.last;
     KeptSlot* claimed = nullptr;
     if (cache->pool() == &pool) [[likely]] {
-        KeptSlot* front = cache->keeping.front;
+        Keeping& keeping = cache->keeping;
+        KnownSlot* front = keeping.front;
         if (Atomic<std::uint64_t>* claim = front->claim) {
             // K0 relaxed load, no pair: this thread alone writes it.
             const std::uint64_t before = claim->load(std::memory_order_relaxed);
@@ -168,46 +187,45 @@ LAGOON_ALWAYS_INLINE Held pool_try_fast(PoolObject& pool,
                 claim->store(before + 1, std::memory_order_relaxed);
                 light_fence();
                 // Read behind the fence, or a signal handler's changes would be seen by half.
-                SlotHead* slot = front->slot;
+                auto* kept = static_cast<KeptSlot*>(front);
+                SlotHead* slot = kept->slot;
                 // O1 acquire load <- O2, P2, P5, K4, K6. kept: as in truth_of(const KeptSlot&).
                 const std::uint64_t truth = slot->truth.load(std::memory_order_acquire);
-                const std::uint64_t word = front->word;
+                const std::uint64_t word = kept->word;
                 if (truth == word) [[likely]] {
                     claim_fence();  // O15: as below
-                    return {slot, {word, front->index}, cache->epoch, before + 1};
+                    return lend(*cache, slot, word, kept->index, before + 1);
                 }
-                claimed = front;
+                claimed = kept;
+            } else {
+                front = keeping.front = front->below;
             }
         }
-        const PoolCache::Remembered last = cache->ring[cache->top % remembered_slots];
-        if (claimed == nullptr && word::state(last.word) == SlotState::free) [[likely]] {
-            std::uint64_t expected = last.word;
-            const std::uint64_t mine = last.word + cache->claim;
-            SlotHead& slot = cache->slot(last.index);
+        if (front->word == keeping.lent_mark) [[unlikely]]
+            front = keeping.front = front->below;
+        const std::uint64_t word = front->word;
+        if (claimed == nullptr && word::state(word) == SlotState::free) [[likely]] {
+            const std::uint64_t index = front->index;
+            SlotHead& slot = cache->slot(index);
+            const std::uint64_t mine = word + cache->claim;
+            std::uint64_t expected = word;
+            light_fence();  // all of it is read before: behind the swap a handler may have been
             // P1 acquire RMW <- P2, P5, K4, O2: the resource as its last holder left it.
             // kept: by its generation the word is the one that this thread stored itself, so
             // relaxed would do, which on x86 is the same instruction.
             if (slot.truth.compare_exchange_strong(expected, mine, std::memory_order_acquire,
                                                    std::memory_order_relaxed)) [[likely]] {
                 claim_fence();  // O15: a snapshot that sees what we write sees that it is ours
-                --cache->top;
+                front->word = keeping.lent_mark;
                 // P3 relaxed load, no pair: this thread alone writes its stripe.
                 const std::uint64_t before = cache->acquired->load(std::memory_order_relaxed);
                 // P4 relaxed store, no pair: a statistic.
                 cache->acquired->store(before + 1, std::memory_order_relaxed);
-                return {&slot, {mine, last.index}, cache->epoch, 0};
+                return lend(*cache, &slot, mine, index, lent_by(*cache));
             }
         }
     }
     return pool_held(pool, otherwise(pool, claimed));
-}
-
-/// A slot that comes back while the one in front is lent is not kept: to take it again by the word
-/// it was left with is quicker than to find it among the kept ones.
-LAGOON_ALWAYS_INLINE bool may_be_kept(const KeptSlot& front) noexcept {
-    // K0 relaxed load, no pair: this thread alone writes it.
-    return front.claim != nullptr &&
-           (front.word == 0 || front.claim->load(std::memory_order_relaxed) % 2 == 0);
 }
 
 /// A HELD word belongs to its owner, who releases it by one store. Its own word is not read back:
@@ -215,53 +233,60 @@ LAGOON_ALWAYS_INLINE bool may_be_kept(const KeptSlot& front) noexcept {
 /// given back twice, for it forgets its pool.
 LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held,
                                               Asked asked) noexcept {
-    const Taken taken = held.taken;
     PoolCache* cache = hot.last;
-    const KeptSlot* front = cache->keeping.front;
-    if (held.claimed != 0) [[likely]] {
+    Keeping& keeping = cache->keeping;
+    KnownSlot* front = keeping.front;
+    if (held.by % 2 != 0) [[likely]] {
+        KeptSlot* kept = keeping.lendable;
         // K0 relaxed load, no pair: this thread alone writes it. A claim word never comes to a
         // number again at which its slot was lent, so this is our lease and no other process's.
-        if (cache->pool() == &pool && front->slot == held.slot &&
-            front->claim->load(std::memory_order_relaxed) == held.claimed) [[likely]] {
+        if (cache->pool() == &pool && kept->slot == held.slot &&
+            kept->claim->load(std::memory_order_relaxed) == held.by) [[likely]] {
             // K2 release store -> K3.
-            front->claim->store(held.claimed + 1, std::memory_order_release);
+            kept->claim->store(held.by + 1, std::memory_order_release);
             light_fence();
+            if (front != kept) [[unlikely]] {
+                kept->below = front;
+                keeping.front = kept;
+            }
             // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a
             // second look. kept: that fence orders it, whatever its order.
             if (is_demanded(cache->demand->load(std::memory_order_seq_cst))) [[unlikely]]
                 pool_unkeep(pool);
             return;
         }
-    } else if (cache->pool() == &pool && !may_be_kept(*front) && cache->epoch == held.epoch &&
-               (taken.word & word::owner_mask) == cache->owner_bits) [[likely]] {
-        Atomic<std::uint64_t>& truth = cache->slot(taken.index).truth;
-        const std::uint64_t left = taken.word - cache->claim + 2 * word::one_generation;
-        if (cache->light_store) [[likely]] {
+    } else if (held.by == lent_by(*cache) && cache->pool() == &pool &&
+               (front->word == 0 || (keeping.lent_mark == 0 && front->claim == nullptr)))
+        [[likely]] {
+        if (front->word != 0) [[unlikely]]
+            front = keeping.front = front->above;
+        const std::uint64_t index = held.index;
+        const std::uint64_t left = word::next_free(held.word);
+        if (keeping.light_store) [[likely]] {
             // P2 release store -> P1, O1, O2.
-            truth.store(left, std::memory_order_release);
+            held.slot->truth.store(left, std::memory_order_release);
             light_fence();
         } else {
             // P5 seq_cst RMW -> P1, O1, O2: where no waiter can run the heavy fence for us.
             // kept: nobody else writes a HELD word, so a seq_cst store would do; the exchange costs
             // the same and hands the word back for the check.
-            const std::uint64_t before = truth.exchange(left, std::memory_order_seq_cst);
-            if (before != taken.word) [[unlikely]]
-                (void)pool_is_held(pool, taken, before);
+            const std::uint64_t before = held.slot->truth.exchange(left, std::memory_order_seq_cst);
+            if (before != held.word) [[unlikely]]
+                pool_check_word(pool, held.word, index, before);
         }
-        cache->ring[++cache->top % remembered_slots] = {left, taken.index};
+        front->index = index;
+        front->word = left;
         // P6 seq_cst load, no pair: a hint; its clearing is followed by a heavy fence and a second
         // look at the truth. seq_cst orders it behind P5; behind P2 the fence does.
-        const std::uint64_t hints =
-            cache->free_hints[taken.index / 64].load(std::memory_order_seq_cst);
+        const std::uint64_t hints = cache->free_hints[index / 64].load(std::memory_order_seq_cst);
         // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second
         // look.
         const std::uint64_t demand = cache->demand->load(std::memory_order_seq_cst);
-        if (is_demanded(demand) || (hints >> (taken.index % 64) & 1) == 0) [[unlikely]]
-            pool_release_slow(pool, taken.index);
+        if (is_demanded(demand) || (hints >> (index % 64) & 1) == 0) [[unlikely]]
+            pool_release_slow(pool, index);
         return;
     }
-    if (asked == Asked::by_user) return pool_give_back_asked(pool, taken, held.epoch);
-    return pool_give_back(pool, taken, held.epoch);
+    pool_give_back_slow(pool, held.word, held.index, held.epoch, asked);
 }
 
 }  // namespace lagoon::inline v1::detail

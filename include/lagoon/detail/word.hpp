@@ -100,6 +100,12 @@ constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 
     return ((w & generation_mask) + one_generation) | (w & recovered_bit) | owned_by(s, lane);
 }
 
+/// The same of a HELD word that comes to rest.
+constexpr std::uint64_t next_free(std::uint64_t held) noexcept {
+    return (held & (generation_mask | recovered_bit)) + one_generation +
+           static_cast<std::uint64_t>(SlotState::free);
+}
+
 /// A HELD word's slot, kept by the same lane under one of its claim words.
 constexpr std::uint64_t kept(std::uint64_t held, std::uint32_t lane, std::uint32_t entry) noexcept {
     return next(held, SlotState::biased, lane) | std::uint64_t{entry} << entry_shift;

@@ -19,6 +19,7 @@
 #include "pool_body.hpp"
 #include "process_state.hpp"
 #include "reap.hpp"
+#include "shared_fence.hpp"
 #include "turn.hpp"
 
 namespace lagoon::inline v1::detail {
@@ -105,7 +106,7 @@ private:
         count_ = 0;
     }
     void fence() noexcept {
-        if (!heavy_fence()) refused_ = true;
+        if (!shared_fence(body_.fences)) refused_ = true;
     }
     [[nodiscard]] bool is_mine(const Question& asked) const noexcept {
         return word::thief(asked.word) == cache_.lane;

@@ -1,4 +1,5 @@
-// pool_bias_stolen_test.cpp: a slot that was stolen from who kept it, and is its again.
+// pool_bias_stolen_test.cpp: a slot that was stolen from who kept it, and is its again; and how
+// often thieves interrupt the others.
 #include <lagoon/lagoon.hpp>
 
 #include <catch2/catch.hpp>
@@ -45,4 +46,37 @@ TEST_CASE("pool bias: what was stolen and is held again ends with its closed poo
     two.stolen.give_back();
     CHECK(room->items.idle() == 0);
     CHECK(room->items.stats().destroyed == 2);
+}
+
+TEST_CASE("pool bias: a thief that died in its fence keeps no other one from stealing") {
+    auto room =
+        Arena::create(support::unique_name("stolen"), {.ownership = lagoon::Ownership::biased});
+    REQUIRE((room->items.add(0) && room->items.add(1)));
+    if (!lagoon::detail::fence_is_asymmetric()) return;  // nothing is kept
+    auto& fences = support::body_of(room->items).fences;
+    const auto read = [](const auto& word) { return word.load(std::memory_order_seq_cst); };
+    const auto steal = [&] {
+        // This thread keeps it, and has not been robbed of it too soon.
+        for (int i = 0; i < 200; ++i) room->items.try_acquire().give_back();
+        bool stolen = false;
+        std::thread{[&] {
+            const Lease both[] = {room->items.try_acquire(), room->items.try_acquire()};
+            stolen = both[0] && both[1];
+        }}.join();
+        return stolen;
+    };
+    REQUIRE(steal());
+    const std::uint64_t before = read(fences.begun);
+    REQUIRE(before > 0);
+    CHECK(read(fences.ended) == before);
+    // As one that was killed leaves them, between its two steps.
+    fences.begun.fetch_add(1, std::memory_order_seq_cst);
+    REQUIRE(steal());
+    CHECK(read(fences.begun) > before + 1);
+    CHECK(read(fences.ended) == read(fences.begun));
+    // As damage may: fences that nobody has begun have not ended.
+    fences.ended.store(~std::uint64_t{0}, std::memory_order_seq_cst);
+    const std::uint64_t damaged = read(fences.begun);
+    REQUIRE(steal());
+    CHECK(read(fences.begun) > damaged);
 }

@@ -19,7 +19,7 @@
 
 namespace lagoon::inline v1::detail {
 
-constexpr std::uint32_t format_version = 6;
+constexpr std::uint32_t format_version = 7;
 constexpr std::uint32_t byte_order_mark = 0x01020304;
 constexpr std::array<char, 8> arena_magic{'l', 'a', 'g', 'o', 'o', 'n', '\r', '\n'};
 

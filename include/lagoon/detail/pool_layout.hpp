@@ -47,6 +47,12 @@ constexpr bool is_demanded(std::uint64_t demand) noexcept {
     return static_cast<std::uint32_t>(demand) != 0;
 }
 
+/// Heavy fences that several threads may share (shared_fence.hpp), counted.
+struct FenceTickets {
+    Atomic<std::uint64_t> begun;
+    Atomic<std::uint64_t> ended;  // the greatest number of one that has
+};
+
 /// In the arena. The first three lines are written at creation and never again.
 struct PoolBody {
     std::uint64_t capacity;
@@ -85,7 +91,9 @@ struct PoolBody {
     Atomic<std::uint64_t> timed_out;
     Atomic<std::uint64_t> late_wakes;
     Atomic<std::uint64_t> damaged;
-    Atomic<std::uint64_t> next_ticket;  // no statistic: who came first
+    // No statistics: who came first; the fences of thieves.
+    Atomic<std::uint64_t> next_ticket;
+    FenceTickets fences;
 
     // Of pools with a life policy. Who ends what is idle too long (gatherer_token), or 0; and, a
     // hint, the slot that the next one begins with.

@@ -41,7 +41,7 @@ inline void count_theft(Keeping& keeping, std::uint64_t index, std::uint64_t lea
     const bool soon = leases < soon_leases;
     const bool known = place.index_plus_1 == index + 1;
     if (soon && known && (place.term != 0 || place.leases + leases <= soon_leases)) {
-        place.term = place.term == 0 ? first_rest : std::min(place.term * 2, last_rest);
+        place.term = place.term == 0 ? first_rest : std::min(place.term * 8, last_rest);
         place.rest = place.term;
     } else if (soon) {
         place = {index + 1, static_cast<std::uint32_t>(leases), 0, 0};
@@ -56,6 +56,12 @@ inline bool is_contended(Keeping& keeping, std::uint64_t index) noexcept {
     if (place.index_plus_1 != index + 1 || place.rest == 0) return false;
     --place.rest;
     return true;
+}
+
+/// For the place of a slot that is taken from the ring. One that is to be given back to all anyway
+/// comes back the short way, and is counted here.
+inline std::uint64_t mark_for(Keeping& keeping, std::uint64_t index) noexcept {
+    return is_contended(keeping, index) ? 0 : keeping.lent_mark;
 }
 
 }  // namespace lagoon::inline v1::detail

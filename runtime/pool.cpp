@@ -171,7 +171,7 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
         taken = search_hints(body, cache, true, sweeps);
     }
     if (taken.word == 0) taken = steal(pool, cache, effort);
-    if (taken.word != 0) make_place(cache);
+    if (taken.word != 0) make_place(cache, taken.index);
     return taken;
 }
 
@@ -256,24 +256,6 @@ void announce_free(PoolObject& pool, std::uint64_t index, Closed closed) noexcep
             hints_of(body, Hint::dirty).set(index);
         }
     }
-}
-
-Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
-    if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
-    if (PoolCache& last = *hot.last;
-        last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
-        Taken taken = recall_last(*last.body, last);
-        if (taken.word == 0) taken = recall_kept(*last.body, last);
-        if (taken.word != 0) return taken;
-    }
-    Outcome why = Outcome::closed;
-    PoolCache* cache = cache_or(pool, &why);
-    return cache != nullptr ? take_idle(pool, *cache, Effort::tried) : not_taken(why);
-}
-
-Taken pool_try_first(PoolObject& pool, KeptSlot* claimed) noexcept {
-    if (has_life(body_of(pool))) return not_taken(Outcome::would_block);
-    return pool_try_acquire(pool, claimed);
 }
 
 bool pool_is_held(PoolObject& pool, Taken taken, std::uint64_t found) noexcept {

@@ -153,7 +153,7 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
         }
     }
     const auto left_place = [&](KnownSlot& entry) {
-        entry.word = keeping.lent_mark;
+        entry.word = mark_for(keeping, entry.index);
         keeping.front = &entry;
     };
     KnownSlot* next = &top_of(keeping);

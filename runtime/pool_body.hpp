@@ -140,8 +140,8 @@ void begin_keeping(PoolCache& cache, const PoolObject& pool, MayKeep may) noexce
 Taken recall_last(PoolBody& body, PoolCache& cache) noexcept;
 /// What this thread keeps, or gave back last: deeper ones are only tried when those above are gone.
 Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept;
-/// What was taken otherwise gets the place of what was in front, and was not as it was left.
-void make_place(PoolCache& cache) noexcept;
+/// The slot that was taken otherwise gets the place of what was in front, and not as it was left.
+void make_place(PoolCache& cache, std::uint64_t index) noexcept;
 /// The claim word was made odd, and the slot was not as it was left: true when it is lent all the
 /// same, else the claim word is free.
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept;

@@ -1,6 +1,11 @@
-// pool_recall.cpp: what a thread takes again of what it remembers, and what it remembers.
+// pool_recall.cpp: what a thread remembers, and takes again before it looks any further.
+#include <thread>
+
 #include "front.hpp"
+#include "keeping.hpp"
 #include "pool_body.hpp"
+#include "pool_life.hpp"
+#include "pool_queue.hpp"
 
 namespace lagoon::inline v1::detail {
 
@@ -32,22 +37,64 @@ Taken recall_last(PoolBody& body, PoolCache& cache) noexcept {
     const std::uint64_t mine = word::next(word, SlotState::held, cache.lane);
     light_fence();  // as in pool_try_fast
     if (!move_truth(body, index, word, mine)) return not_taken(Outcome::would_block);
-    last.word = keeping.lent_mark;
+    last.word = mark_for(keeping, index);
     count_acquired(cache);
     return {mine, index};
 }
 
-void make_place(PoolCache& cache) noexcept {
+void make_place(PoolCache& cache, std::uint64_t index) noexcept {
     Keeping& keeping = cache.keeping;
     if (keeping.busy || !keeping.remembers) return;
     KnownSlot& top = top_of(keeping);
-    if (!word::is_kept(top.word)) top.word = keeping.lent_mark;
+    if (!word::is_kept(top.word)) top.word = mark_for(keeping, index);
 }
 
 void remember(PoolCache& cache, std::uint64_t free, std::uint64_t index) noexcept {
     Keeping& keeping = cache.keeping;
     if (!keeping.remembers || keeping.busy) return;
     push(keeping, free, index);
+}
+
+Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
+    if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
+    if (PoolCache& last = *hot.last;
+        last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
+        Taken taken = recall_last(*last.body, last);
+        if (taken.word == 0) taken = recall_kept(*last.body, last);
+        if (taken.word != 0) return taken;
+    }
+    Outcome why = Outcome::closed;
+    PoolCache* cache = cache_or(pool, &why);
+    return cache != nullptr ? take_idle(pool, *cache, Effort::tried) : not_taken(why);
+}
+
+namespace {
+
+// A fight costs as much as many leases that nobody disputes: if fewer come between two of them ...
+constexpr std::uint64_t undisputed_leases = 4096;
+constexpr std::uint32_t fights_before_rest = 16;  // ... so often, others run first
+
+/// Who has to look for a slot again and again fights with another CPU over the last ones, while
+/// those that its own CPU's other threads hold wait for them to run.
+void rest_from_fighting(const PoolObject& pool) noexcept {
+    PoolCache& cache = *hot.last;
+    // Where nothing is remembered all calls come here.
+    if (cache.pool() != &pool || !cache.keeping.remembers) return;
+    // P3 relaxed load, no pair: this thread alone writes its stripe.
+    const std::uint64_t taken = cache.acquired->load(std::memory_order_relaxed);
+    cache.fights = taken - cache.fought_at <= undisputed_leases ? cache.fights + 1 : 0;
+    cache.fought_at = taken;
+    if (cache.fights < fights_before_rest) return;
+    cache.fights = 0;
+    std::this_thread::yield();
+}
+
+}  // namespace
+
+Taken pool_try_first(PoolObject& pool, KeptSlot* claimed) noexcept {
+    if (has_life(body_of(pool))) return not_taken(Outcome::would_block);
+    if (claimed == nullptr) rest_from_fighting(pool);
+    return pool_try_acquire(pool, claimed);
 }
 
 }  // namespace lagoon::inline v1::detail

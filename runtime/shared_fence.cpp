@@ -41,15 +41,18 @@ bool run_fence(FenceTickets& tickets, std::uint64_t number) noexcept {
 
 bool shared_fence(FenceTickets& tickets) noexcept {
     // S1 seq_cst load, no pair: behind what the caller did, and before S5 of any greater number.
+    // kept: a fence that came in between was one to this CPU, too, so no number of one that came
+    // before what the caller did can be missed; the order is for the compiler.
     const std::uint64_t before = tickets.begun.load(std::memory_order_seq_cst);
     for (int i = 0; i < spin_rounds(patient_rounds); ++i) {
-        // S2 acquire load <- S4.
+        // S2 acquire load <- S4. kept: as S1, no load behind this one can be older than the fence.
         const std::uint64_t ended = tickets.ended.load(std::memory_order_acquire);
         // S6 relaxed load, no pair: a guess for S5; at least what S4 of `ended` came behind.
         std::uint64_t begun = tickets.begun.load(std::memory_order_relaxed);
         if (ended > before && ended <= begun) return true;
         // S5 seq_cst RMW, no pair: behind S1 of whoever read a smaller number, and before the fence
-        // with this one.
+        // with this one. kept: its order, for the fence is a full one here; torn, a number goes
+        // back only where more thieves meet than the scene has.
         if (ended >= begun &&
             tickets.begun.compare_exchange_strong(begun, begun + 1, std::memory_order_seq_cst,
                                                   std::memory_order_relaxed)) {
@@ -57,7 +60,8 @@ bool shared_fence(FenceTickets& tickets) noexcept {
         }
         cpu_relax();
     }
-    // S5 seq_cst RMW, no pair: as above. Who is at work has died, or has been stopped.
+    // S5 seq_cst RMW, no pair: as above. Who is at work has died, or has been stopped. kept: as
+    // above.
     return run_fence(tickets, tickets.begun.fetch_add(1, std::memory_order_seq_cst) + 1);
 }
 

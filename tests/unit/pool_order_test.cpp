@@ -1,6 +1,8 @@
 // pool_order_test.cpp: what one thread takes next, and what becomes of a lease in another thread.
 #include <lagoon/lagoon.hpp>
 
+#include <sys/syscall.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
@@ -10,6 +12,7 @@
 
 #include "support/arenas.hpp"
 #include "support/pools.hpp"
+#include "support/system_calls.hpp"
 
 using lagoon::Count;
 using lagoon::Ownership;
@@ -126,4 +129,34 @@ TEST_CASE("pool order: a lease outlives its thread, whose memory the next thread
         REQUIRE(room->items.leased() == 0);
     }
     check_whole(*room);
+}
+
+TEST_CASE("pool order: who may wait lets others run when it has to look for every slot",
+          "[process]") {
+    if (support::under_asan) {
+        return support::skip("pool order: who may wait lets others run",
+                             "address sanitizer makes system calls of its own");
+    }
+    auto room = make_room(100, Ownership::unbiased);
+    const auto without_yield = [&](auto&& body) {
+        return support::in_child([&] {
+            room->items.acquire().give_back();
+            if (!support::forbid_system_call(SYS_sched_yield)) return 1;
+            body();
+            return 0;
+        });
+    };
+    // None of these has been given back by the one who takes it.
+    const auto take_many = [&](auto&& take) {
+        std::vector<Lease> many;
+        for (int i = 0; i < 40; ++i) many.push_back(take());
+    };
+    CHECK(without_yield([&] { take_many([&] { return room->items.acquire(); }); }) ==
+          support::killed_by_a_call);
+    CHECK(without_yield([&] { take_many([&] { return room->items.try_acquire(); }); }) ==
+          support::exited(0));
+    CHECK(without_yield([&] {
+              for (int i = 0; i < 1000; ++i) room->items.acquire().give_back();
+          }) == support::exited(0));
+    CHECK(support::reap_dead(room, 1).leases > 0);
 }

@@ -47,7 +47,7 @@ std::uint32_t number_of(const Keeping& keeping, const KeptSlot& kept) noexcept {
 }
 /// The claim word is even and its slot no longer kept here: it may be put under another.
 void forget(Keeping& keeping, KeptSlot& kept) noexcept {
-    if (keeping.lendable == &kept) lend_none(keeping);
+    if (keeping.lendable == &kept || keeping.front == &kept) lend_none(keeping);
     kept.word = 0;
     keeping.free_claims |= 1U << number_of(keeping, kept);
 }
@@ -152,7 +152,9 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
             lend_none(keeping);
         }
     }
+    // What it finds now nobody disputes.
     const auto left_place = [&](KnownSlot& entry) {
+        cache.fights = 0;
         entry.word = mark_for(keeping, entry.index);
         keeping.front = &entry;
     };
@@ -236,11 +238,19 @@ bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
 
 /// A slot that nobody lends now, back to all.
 void free_kept(PoolObject& pool, Keeping& keeping, KeptSlot& kept) noexcept {
-    const std::uint64_t index = kept.index;
-    const bool left = leave_idle(body_of(pool), kept);
-    if (!keeping.busy) {
+    std::uint64_t index = 0;
+    bool left = false;
+    // A signal handler may have done it, and put the claim word under another slot, idle as well.
+    const auto leave = [&] {
+        index = kept.index;
+        left = kept.word != 0 && own_claim(kept) % 2 == 0 && leave_idle(body_of(pool), kept);
+    };
+    if (keeping.busy) {
+        leave();
+    } else {
         const Busy busy{keeping};
-        forget(keeping, kept);
+        leave();
+        if (own_claim(kept) % 2 == 0) forget(keeping, kept);
     }
     if (left) announce_free(pool, index);
 }
@@ -248,18 +258,18 @@ void free_kept(PoolObject& pool, Keeping& keeping, KeptSlot& kept) noexcept {
 /// The lease of a kept slot ends, in its own thread.
 void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept {
     Keeping& keeping = cache.keeping;
+    const bool first = !lends(keeping) || keeping.lendable == &kept;
+    // While the claim word is odd no signal handler gives the slot away.
+    if (first && !keeping.busy) lend_first(keeping, kept);
+    light_fence();
     end_claim(kept, own_claim(kept) + 1);
     light_fence();
     // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a second look.
     // kept: that fence orders it, whatever its order; relaxed is the same instruction on x86.
     if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) {
         free_kept(pool, keeping, kept);
-    } else if (keeping.front != &kept && !keeping.busy) {
-        if (!lends(keeping) || keeping.lendable == &kept) {
-            lend_first(keeping, kept);
-        } else {
-            push(keeping, kept);
-        }
+    } else if (!first && !keeping.busy) {
+        push(keeping, kept);
     }
 }
 
@@ -350,22 +360,27 @@ void free_own_kept(PoolObject& pool, PoolCache& cache) noexcept {
 }
 
 void pool_unkeep(PoolObject& pool) noexcept {
-    Keeping& keeping = hot.last->keeping;
+    // Not the last one: a signal handler may have used another pool since.
+    Keeping& keeping = cache_of(pool).keeping;
     // A signal handler may have been here since the claim's even store, and done it.
     if (lends(keeping) && !is_lent_here(keeping)) free_kept(pool, keeping, *keeping.lendable);
 }
 
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {
     Keeping& keeping = cache.keeping;
+    if (keeping.busy) {
+        if (settle_claim(front)) return true;
+        end_claim(front, own_claim(front) - 1);
+        return false;
+    }
+    // Else a handler could put the claim word under another slot before it is forgotten.
+    const Busy busy{keeping};
     if (settle_claim(front)) return true;
     const std::uint64_t odd = own_claim(front);
     end_claim(front, odd - 1);
-    if (!keeping.busy) {
-        const Busy busy{keeping};
-        keeping.parked &= ~(1U << number_of(keeping, front));
-        count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
-        forget(keeping, front);
-    }
+    keeping.parked &= ~(1U << number_of(keeping, front));
+    count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
+    forget(keeping, front);
     return false;
 }
 

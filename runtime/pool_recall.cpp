@@ -52,11 +52,17 @@ void make_place(PoolCache& cache, std::uint64_t index) noexcept {
 void remember(PoolCache& cache, std::uint64_t free, std::uint64_t index) noexcept {
     Keeping& keeping = cache.keeping;
     if (!keeping.remembers || keeping.busy) return;
+    const Busy busy{keeping};
+    if (!is_lent_here(keeping)) push_idle(keeping);
     push(keeping, free, index);
+    keeping.front = &top_of(keeping);
 }
 
 Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
-    if (claimed != nullptr && reclaim(*hot.last, *claimed)) return {claimed->word, claimed->index};
+    // Not in the last pool's memory: a signal handler may have used another pool since.
+    if (claimed != nullptr && reclaim(cache_of(pool), *claimed)) {
+        return {claimed->word, claimed->index};
+    }
     if (PoolCache& last = *hot.last;
         last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
         Taken taken = recall_last(*last.body, last);
@@ -80,8 +86,7 @@ void rest_from_fighting(const PoolObject& pool) noexcept {
     PoolCache& cache = *hot.last;
     // Where nothing is remembered all calls come here.
     if (cache.pool() != &pool || !cache.keeping.remembers) return;
-    // P3 relaxed load, no pair: this thread alone writes its stripe.
-    const std::uint64_t taken = cache.acquired->load(std::memory_order_relaxed);
+    const std::uint64_t taken = leases_of(claims_of(pool, cache.lane));
     cache.fights = taken - cache.fought_at <= undisputed_leases ? cache.fights + 1 : 0;
     cache.fought_at = taken;
     if (cache.fights < fights_before_rest) return;

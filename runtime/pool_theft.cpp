@@ -4,8 +4,9 @@
 // A thief asks (BIASED to REVOKING in its name), runs the heavy fence, and reads the claim word: an
 // odd one was there before the question and its asker goes away; where it is even the keeper's next
 // look at the slot meets the question, and one of the two swaps the word. Who meets another
-// thief's question waits for one fence of its own before it puts its own name there: so one that
-// is stopped holds nobody up, and of those that run one comes to its end.
+// thief's question waits for one fence before it puts its own name there: so one that is stopped
+// holds nobody up. One that runs may be robbed of its question, too, and looks again; whoever has
+// put its name there last answers.
 //
 // killed                        leaves
 //   behind the question         REVOKING(keeper, dead): the keeper, another thief or the repair

@@ -7,8 +7,8 @@
 // each.
 //
 // killed                             leaves
-//   between the two numbers          a fence that seems to be at work: the next one waits for as
-//                                    long as a fence takes, runs its own, and with its end the
+//   between the two numbers          a fence that seems to be at work: the next one waits for about
+//                                    as long as a fence takes, runs its own, and with its end the
 //                                    numbers are equal again
 #include "shared_fence.hpp"
 
@@ -16,7 +16,7 @@ namespace lagoon::inline v1::detail {
 
 namespace {
 
-constexpr int patient_rounds = 400;  // of cpu_relax: longer than a fence takes
+constexpr int patient_rounds = 400;  // of cpu_relax: about as long as a fence takes
 
 /// The greatest number of all that have ended.
 void end_fence(FenceTickets& tickets, std::uint64_t number) noexcept {

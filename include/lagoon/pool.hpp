@@ -57,7 +57,8 @@ public:
 
     /// An idle resource, or an empty lease at once. Makes no system call, but for the first call of
     /// a thread, which takes a lane, and of a forked child, which attaches; and in a biased arena
-    /// where all that is idle is kept by other threads: a membarrier, which does not wait.
+    /// where all that is idle is kept by other threads: a membarrier, or a short wait for one that
+    /// another thread runs.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> try_acquire() noexcept {
         return Lease<T>{*this, detail::pool_try_fast(*this, &detail::pool_try_acquire)};
     }

@@ -131,6 +131,64 @@ TEST_CASE("pool order: a lease outlives its thread, whose memory the next thread
     check_whole(*room);
 }
 
+TEST_CASE("pool order: leases of one slot from two threads are not taken for each other") {
+    const auto ownership = GENERATE(Ownership::biased, Ownership::unbiased);
+    CAPTURE(ownership);
+    auto room = make_room(1, ownership);
+    // Both threads keep the slot one after the other, and have lent it equally often.
+    const auto lend = [&] {
+        room->items.acquire().give_back();
+        return room->items.acquire();
+    };
+    Lease mine = lend();
+    std::thread{[moved = std::move(mine)]() mutable { moved.give_back(); }}.join();
+    const support::Flag lent;
+    const support::Flag given;
+    Lease theirs;
+    std::thread other{[&] {
+        theirs = lend();
+        lent.raise();
+        given.wait();
+        // It is whoever's asks first, this thread's as well.
+        const Lease again = room->items.try_acquire();
+        CHECK(again);
+    }};
+    lent.wait();
+    theirs.give_back();
+    CHECK(room->items.idle() == 1);
+    given.raise();
+    other.join();
+    check_whole(*room);
+}
+
+TEST_CASE("pool order: a child's copy of a lease is not taken for its own of the same slot",
+          "[process]") {
+    auto room = make_room(1, Ownership::biased);
+    Lease mine;
+    const auto lend = [&] {
+        room->items.acquire().give_back();
+        return room->items.acquire();
+    };
+    mine = lend();
+    const support::Flag born;
+    const support::Flag given;
+    support::Child child{[&]() -> int {
+        Lease copy = std::move(mine);
+        born.raise();
+        given.wait();
+        const Lease own = lend();
+        if (!own) return 1;
+        copy = Lease{};  // does nothing
+        return room->items.leased() == 1 && !room->items.try_acquire() ? 0 : 2;
+    }};
+    born.wait();
+    mine.give_back();
+    given.raise();
+    CHECK(child.wait() == support::exited(0));
+    (void)support::reap_dead(room);
+    check_whole(*room);
+}
+
 TEST_CASE("pool order: who may wait lets others run when it has to look for every slot",
           "[process]") {
     if (support::under_asan) {

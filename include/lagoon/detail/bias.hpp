@@ -72,7 +72,7 @@ struct Keeping {
     // The lendable one, or the top of the ring.
     KnownSlot* front;
     // The one that is lent by its claim word, if any is. Invariant: in front while it is idle, but
-    // for a signal handler. Where there is none: slots[0], whose `slot` is null.
+    // for a signal handler. Where there is none: slots[0], whose `word` is 0.
     KeptSlot* lendable;
     // In the place of what is lent from the ring: 0, or where that may be kept, what makes it come
     // back the long way.

@@ -38,7 +38,7 @@ struct alignas(cache_line_bytes) PoolCache {
     PoolPrivate* own;               // this process's hooks
     std::uint64_t waits;            // this thread, as its lane's entry in the queue says; or 0
     std::uint64_t acquired_before;  // `taken` when this cache was made
-    std::uint64_t fought_at;        // `taken` when this thread last had to look for a slot
+    std::uint64_t fought_at;        // its leases when this thread last had to look for a slot
     std::uint32_t fights;           // how often, one lease after another
 
     [[nodiscard]] LAGOON_ALWAYS_INLINE const PoolObject* pool() const noexcept {

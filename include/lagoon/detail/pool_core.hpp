@@ -238,26 +238,28 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
     KnownSlot* front = keeping.front;
     if (held.by % 2 != 0) [[likely]] {
         KeptSlot* kept = keeping.lendable;
-        // K0 relaxed load, no pair: this thread alone writes it. A claim word never comes to a
-        // number again at which its slot was lent, so this is our lease and no other process's.
-        if (cache->pool() == &pool && kept->slot == held.slot &&
+        // K0 relaxed load, no pair: this thread alone writes it. The word names lane, claim word
+        // and generation, and a claim word never comes to a number again at which its slot was
+        // lent: so this is our lease, and no other thread's or process's.
+        if (cache->pool() == &pool && kept->word == held.word &&
             kept->claim->load(std::memory_order_relaxed) == held.by) [[likely]] {
-            // K2 release store -> K3.
-            kept->claim->store(held.by + 1, std::memory_order_release);
-            light_fence();
+            // While the claim word is odd no signal handler gives the slot away.
             if (front != kept) [[unlikely]] {
                 kept->below = front;
                 keeping.front = kept;
+                light_fence();
             }
+            // K2 release store -> K3.
+            kept->claim->store(held.by + 1, std::memory_order_release);
+            light_fence();
             // P7 seq_cst load, no pair: the waiter's mark is followed by a heavy fence and a
             // second look. kept: that fence orders it, whatever its order.
             if (is_demanded(cache->demand->load(std::memory_order_seq_cst))) [[unlikely]]
                 pool_unkeep(pool);
             return;
         }
-    } else if (held.by == lent_by(*cache) && cache->pool() == &pool &&
-               (front->word == 0 || (keeping.lent_mark == 0 && front->claim == nullptr)))
-        [[likely]] {
+    } else if (held.by == lent_by(*cache) && cache->pool() == &pool && front->claim == nullptr &&
+               (front->word == 0 || keeping.lent_mark == 0)) [[likely]] {
         if (front->word != 0) [[unlikely]]
             front = keeping.front = front->above;
         const std::uint64_t index = held.index;

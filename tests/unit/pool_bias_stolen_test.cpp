@@ -80,3 +80,27 @@ TEST_CASE("pool bias: a thief that died in its fence keeps no other one from ste
     REQUIRE(steal());
     CHECK(read(fences.begun) > damaged);
 }
+
+TEST_CASE("pool bias: what somebody waits for is given away though another pool was used since") {
+    const auto make = [] {
+        return Arena::create(support::unique_name("stolen"),
+                             {.ownership = lagoon::Ownership::biased});
+    };
+    auto room = make();
+    auto other = make();
+    if (!lagoon::detail::fence_is_asymmetric()) return;  // nothing is kept
+    REQUIRE((room->items.add(0) && other->items.add(0) && other->items.add(1)));
+    // As a signal handler does it, between a release and its look at the demand.
+    room->items.try_acquire().give_back();
+    {
+        const Lease both[] = {other->items.try_acquire(), other->items.try_acquire()};
+        REQUIRE((both[0] && both[1]));
+    }
+    const auto elsewhere = support::truth_of(other->items, 0);
+    const auto further = support::truth_of(other->items, 1);
+    lagoon::detail::pool_unkeep(support::object_of(room->items));
+    CHECK(support::state_of(room->items, 0) == support::SlotState::free);
+    CHECK(support::truth_of(other->items, 0) == elsewhere);
+    CHECK(support::truth_of(other->items, 1) == further);
+    CHECK(other->items.try_acquire());
+}

@@ -50,6 +50,8 @@ void forget(Keeping& keeping, KeptSlot& kept) noexcept {
     if (keeping.lendable == &kept || keeping.front == &kept) lend_none(keeping);
     kept.word = 0;
     keeping.free_claims |= 1U << number_of(keeping, kept);
+    // Or the next slot under it would be taken for one that somebody else has given back.
+    keeping.parked &= ~(1U << number_of(keeping, kept));
 }
 
 /// Behind the odd store: is the claim valid? Asked back from thieves, as often as they ask.
@@ -168,15 +170,17 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
             left_place(entry);
             return lend(kept);
         }
+        // Read once: a signal handler that gives something back may note it in this very place.
         std::uint64_t expected = entry.word;
+        const std::uint64_t index = entry.index;
         if (word::state(expected) != SlotState::free) continue;
         // O4 relaxed load, no pair: a guess for O2.
-        if (cache.slot(entry.index).truth.load(std::memory_order_relaxed) != expected) continue;
+        if (cache.slot(index).truth.load(std::memory_order_relaxed) != expected) continue;
         const std::uint64_t mine = word::next(expected, SlotState::held, cache.lane);
-        if (move_truth(body, entry.index, expected, mine)) {
+        if (move_truth(body, index, expected, mine)) {
             left_place(entry);
             count_acquired(cache);
-            return {mine, entry.index};
+            return {mine, index};
         }
     }
     for (KeptSlot& kept : keeping.slots) {
@@ -378,7 +382,6 @@ bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {
     if (settle_claim(front)) return true;
     const std::uint64_t odd = own_claim(front);
     end_claim(front, odd - 1);
-    keeping.parked &= ~(1U << number_of(keeping, front));
     count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
     forget(keeping, front);
     return false;

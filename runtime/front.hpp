@@ -22,7 +22,9 @@ inline bool lends(const Keeping& keeping) noexcept {
     return keeping.lendable != keeping.slots.data();
 }
 inline bool is_lent_here(const Keeping& keeping) noexcept {
-    return lends(keeping) && own_claim(*keeping.lendable) % 2 != 0;
+    // Read once: a signal handler may put none there.
+    const KeptSlot* const kept = keeping.lendable;
+    return kept != keeping.slots.data() && own_claim(*kept) % 2 != 0;
 }
 
 inline KnownSlot& top_of(const Keeping& keeping) noexcept {

@@ -367,7 +367,10 @@ void pool_unkeep(PoolObject& pool) noexcept {
     // Not the last one: a signal handler may have used another pool since.
     Keeping& keeping = cache_of(pool).keeping;
     // A signal handler may have been here since the claim's even store, and done it.
-    if (lends(keeping) && !is_lent_here(keeping)) free_kept(pool, keeping, *keeping.lendable);
+    KeptSlot& front = *keeping.lendable;
+    if (&front != keeping.slots.data() && own_claim(front) % 2 == 0) {
+        free_kept(pool, keeping, front);
+    }
 }
 
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {

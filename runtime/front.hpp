@@ -18,13 +18,13 @@ inline std::uint64_t own_claim(const KeptSlot& kept) noexcept {
     // K0 relaxed load, no pair: this thread alone writes it.
     return kept.claim->load(std::memory_order_relaxed);
 }
-inline bool lends(const Keeping& keeping) noexcept {
-    return keeping.lendable != keeping.slots.data();
+/// Null where there is none. Read once, for a signal handler may put none there.
+inline KeptSlot* lendable_of(Keeping& keeping) noexcept {
+    KeptSlot* const kept = keeping.lendable;
+    return kept != keeping.slots.data() ? kept : nullptr;
 }
-inline bool is_lent_here(const Keeping& keeping) noexcept {
-    // Read once: a signal handler may put none there.
-    const KeptSlot* const kept = keeping.lendable;
-    return kept != keeping.slots.data() && own_claim(*kept) % 2 != 0;
+inline bool is_lent_here(const KeptSlot* kept) noexcept {
+    return kept != nullptr && own_claim(*kept) % 2 != 0;
 }
 
 inline KnownSlot& top_of(const Keeping& keeping) noexcept {
@@ -59,10 +59,10 @@ inline void push(Keeping& keeping, KeptSlot& kept) noexcept {
 
 /// The lendable one, which is idle: something came back behind it.
 inline void push_idle(Keeping& keeping) noexcept {
-    if (!lends(keeping)) return;
-    KeptSlot& before = *keeping.lendable;
+    KeptSlot* const before = lendable_of(keeping);
+    if (before == nullptr) return;
     lend_none(keeping);
-    push(keeping, before);
+    push(keeping, *before);
 }
 
 inline void make_ring(Keeping& keeping) noexcept {

@@ -15,19 +15,22 @@ constexpr std::uint32_t last_rest = 64 * 1024;
 /// The thread is at work on what it keeps: signal handlers take the paths that need none of it.
 class Busy {
 public:
-    explicit Busy(Keeping& keeping) noexcept : keeping_{keeping} {
+    explicit Busy(Keeping& keeping) noexcept : keeping_{keeping}, in_handler_{keeping.busy} {
         keeping.busy = true;
         light_fence();
     }
     ~Busy() {
         light_fence();
-        keeping_.busy = false;
+        keeping_.busy = in_handler_;
     }
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
+    /// The thread was at work on it already: this is a signal handler, which forgets nothing.
+    [[nodiscard]] bool in_handler() const noexcept { return in_handler_; }
 
 private:
     Keeping& keeping_;
+    bool in_handler_;
 };
 
 /// This thread's place for what it knows of a contended slot.

@@ -203,6 +203,8 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     cache->acquired = &claims_of(pool, lane.lane).taken;
     // P3 relaxed load, no pair: this thread alone writes its stripe.
     cache->acquired_before = cache->acquired->load(std::memory_order_relaxed);
+    cache->fought_at = 0;
+    cache->fights = 0;
     cache->epoch = process_epoch();
     cache->others_light = (attachment.header->flags & flag_light_store) != 0;
     const bool remembers = remembers_slots(*body);

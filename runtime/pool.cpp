@@ -159,7 +159,7 @@ Taken take_idle(PoolObject& pool, PoolCache& cache, Effort effort) noexcept {
     if (body.life.order == static_cast<std::uint32_t>(LendOrder::fifo)) {
         return take_oldest(body, cache);
     }
-    if (remembers_slots(body)) {
+    if (cache.keeping.remembers) {
         if (const Taken known = recall_kept(body, cache); known.word != 0) return known;
     }
     Taken taken = search_hints(body, cache, false, sweeps);

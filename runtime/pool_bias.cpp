@@ -45,6 +45,11 @@ bool is_kept_here(const KeptSlot& kept, std::uint64_t truth) noexcept {
 std::uint32_t number_of(const Keeping& keeping, const KeptSlot& kept) noexcept {
     return static_cast<std::uint32_t>(&kept - keeping.slots.data());
 }
+/// May this one be lent by its claim word, or is another one?
+bool may_be_first(Keeping& keeping, const KeptSlot& kept) noexcept {
+    const KeptSlot* const first = lendable_of(keeping);
+    return first == nullptr || first == &kept;
+}
 /// The claim word is even and its slot no longer kept here: it may be put under another.
 void forget(Keeping& keeping, KeptSlot& kept) noexcept {
     if (keeping.lendable == &kept || keeping.front == &kept) lend_none(keeping);
@@ -135,7 +140,7 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
     const Busy busy{keeping};
     const auto lend = [&](KeptSlot& kept) -> Taken {
         const Taken taken{kept.word, kept.index};
-        if (!lends(keeping) || keeping.lendable == &kept) {
+        if (may_be_first(keeping, kept)) {
             lend_first(keeping, kept);
             return taken;
         }
@@ -143,14 +148,13 @@ Taken recall_kept(PoolBody& body, PoolCache& cache) noexcept {
         leave_claim(keeping, kept, held);
         return {held, taken.index};
     };
-    if (lends(keeping)) {
-        KeptSlot& first = *keeping.lendable;
-        if (own_claim(first) % 2 == 0) {
-            if (claim_slot(keeping, first)) return lend(first);
-        } else if (!is_kept_here(first, truth_of(first))) {
+    if (KeptSlot* const first = lendable_of(keeping)) {
+        if (own_claim(*first) % 2 == 0) {
+            if (claim_slot(keeping, *first)) return lend(*first);
+        } else if (!is_kept_here(*first, truth_of(*first))) {
             // Somebody else has given it back; or a claim of the thread that this handler has
             // interrupted failed. Which, is known where no handler comes: settle_parked().
-            keeping.parked |= 1U << number_of(keeping, first);
+            keeping.parked |= 1U << number_of(keeping, *first);
             lend_none(keeping);
         }
     }
@@ -230,7 +234,7 @@ bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
     // One that comes back while another is lent by its claim word is not kept: to take it again by
     // the word it was left with is quicker than to find it among the kept ones.
-    if (!keeping.keeps || is_lent_here(keeping)) return false;
+    if (!keeping.keeps || is_lent_here(lendable_of(keeping))) return false;
     if (word::recovered(taken.word) || is_contended(keeping, taken.index)) return false;
     // D3 seq_cst load, no pair: a hint here; looked at again behind the slot's word. kept: as P7.
     if (is_demanded(cache.demand->load(std::memory_order_seq_cst))) return false;
@@ -244,17 +248,14 @@ bool may_keep(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
 void free_kept(PoolObject& pool, Keeping& keeping, KeptSlot& kept) noexcept {
     std::uint64_t index = 0;
     bool left = false;
-    // A signal handler may have done it, and put the claim word under another slot, idle as well.
-    const auto leave = [&] {
-        index = kept.index;
-        left = kept.word != 0 && own_claim(kept) % 2 == 0 && leave_idle(body_of(pool), kept);
-    };
-    if (keeping.busy) {
-        leave();
-    } else {
+    {
         const Busy busy{keeping};
-        leave();
-        if (own_claim(kept) % 2 == 0) forget(keeping, kept);
+        index = kept.index;
+        // A signal handler may have done it, and put the claim word under another slot, idle as
+        // well.
+        const bool idle = kept.word != 0 && own_claim(kept) % 2 == 0;
+        left = idle && leave_idle(body_of(pool), kept);
+        if (!busy.in_handler() && idle) forget(keeping, kept);
     }
     if (left) announce_free(pool, index);
 }
@@ -262,7 +263,7 @@ void free_kept(PoolObject& pool, Keeping& keeping, KeptSlot& kept) noexcept {
 /// The lease of a kept slot ends, in its own thread.
 void give_back_kept(PoolObject& pool, PoolCache& cache, KeptSlot& kept) noexcept {
     Keeping& keeping = cache.keeping;
-    const bool first = !lends(keeping) || keeping.lendable == &kept;
+    const bool first = may_be_first(keeping, kept);
     // While the claim word is odd no signal handler gives the slot away.
     if (first && !keeping.busy) lend_first(keeping, kept);
     light_fence();
@@ -299,7 +300,7 @@ void keep(PoolCache& cache, Taken taken) noexcept {
 
 bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
     Keeping& keeping = cache.keeping;
-    if (!keeping.remembers || cache.shared || !cache.keeping.light_store) return false;
+    if (!keeping.remembers || cache.shared || !keeping.light_store) return false;
     if (word::owner(taken.word) != cache.lane) return false;
     if (word::is_kept(taken.word)) {
         KeptSlot& kept = keeping.slots[word::entry(taken.word)];
@@ -322,7 +323,7 @@ bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept {
             cache.slot(taken.index).truth.store(left, std::memory_order_release);
             light_fence();
             // Last in, first out: what lies in front came before.
-            if (!is_lent_here(keeping)) push_idle(keeping);
+            if (!is_lent_here(lendable_of(keeping))) push_idle(keeping);
             push(keeping, left, taken.index);
             keeping.front = &top_of(keeping);
         }
@@ -367,24 +368,18 @@ void pool_unkeep(PoolObject& pool) noexcept {
     // Not the last one: a signal handler may have used another pool since.
     Keeping& keeping = cache_of(pool).keeping;
     // A signal handler may have been here since the claim's even store, and done it.
-    KeptSlot& front = *keeping.lendable;
-    if (&front != keeping.slots.data() && own_claim(front) % 2 == 0) {
-        free_kept(pool, keeping, front);
-    }
+    KeptSlot* const front = lendable_of(keeping);
+    if (front != nullptr && !is_lent_here(front)) free_kept(pool, keeping, *front);
 }
 
 bool reclaim(PoolCache& cache, KeptSlot& front) noexcept {
     Keeping& keeping = cache.keeping;
-    if (keeping.busy) {
-        if (settle_claim(front)) return true;
-        end_claim(front, own_claim(front) - 1);
-        return false;
-    }
-    // Else a handler could put the claim word under another slot before it is forgotten.
+    // Or a handler could put the claim word under another slot before it is forgotten.
     const Busy busy{keeping};
     if (settle_claim(front)) return true;
     const std::uint64_t odd = own_claim(front);
     end_claim(front, odd - 1);
+    if (busy.in_handler()) return false;
     count_theft(keeping, front.index, (odd - 1 - front.since) / 2);
     forget(keeping, front);
     return false;

@@ -148,7 +148,8 @@ bool reclaim(PoolCache& cache, KeptSlot& front) noexcept;
 /// Claim words that stayed odd because somebody else gave the slot back. Not in a signal handler,
 /// which may have interrupted a claim.
 void settle_parked(PoolCache& cache) noexcept;
-/// The lease of a slot that this thread keeps, or may keep now; false where it is none of its own.
+/// A lease of this thread's own: its slot is kept, or left FREE by a plain store and remembered.
+/// False where it is none, or where a plain store is not enough.
 bool give_back_own(PoolObject& pool, PoolCache& cache, Taken taken) noexcept;
 /// What this thread has made FREE, where it remembers such.
 void remember(PoolCache& cache, std::uint64_t free, std::uint64_t index) noexcept;

@@ -53,7 +53,7 @@ void remember(PoolCache& cache, std::uint64_t free, std::uint64_t index) noexcep
     Keeping& keeping = cache.keeping;
     if (!keeping.remembers || keeping.busy) return;
     const Busy busy{keeping};
-    if (!is_lent_here(keeping)) push_idle(keeping);
+    if (!is_lent_here(lendable_of(keeping))) push_idle(keeping);
     push(keeping, free, index);
     keeping.front = &top_of(keeping);
 }
@@ -64,7 +64,7 @@ Taken pool_try_acquire(PoolObject& pool, KeptSlot* claimed) noexcept {
         return {claimed->word, claimed->index};
     }
     if (PoolCache& last = *hot.last;
-        last.pool() == &pool && remembers_slots(*last.body) && !is_closed(*last.body)) {
+        last.pool() == &pool && last.keeping.remembers && !is_closed(*last.body)) {
         Taken taken = recall_last(*last.body, last);
         if (taken.word == 0) taken = recall_kept(*last.body, last);
         if (taken.word != 0) return taken;

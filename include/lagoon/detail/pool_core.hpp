@@ -263,7 +263,7 @@ LAGOON_ALWAYS_INLINE void pool_give_back_fast(PoolObject& pool, const Held& held
         if (front->word != 0) [[unlikely]]
             front = keeping.front = front->above;
         const std::uint64_t index = held.index;
-        const std::uint64_t left = word::next_free(held.word);
+        const std::uint64_t left = word::next(held.word, SlotState::free);
         if (keeping.light_store) [[likely]] {
             // P2 release store -> P1, O1, O2.
             held.slot->truth.store(left, std::memory_order_release);

@@ -97,13 +97,8 @@ constexpr std::uint64_t owned_by(SlotState s, std::uint32_t lane) noexcept {
 
 /// `w` in a new state, one generation on, `recovered` as it was.
 constexpr std::uint64_t next(std::uint64_t w, SlotState s, std::uint32_t lane = 0) noexcept {
-    return ((w & generation_mask) + one_generation) | (w & recovered_bit) | owned_by(s, lane);
-}
-
-/// The same of a HELD word that comes to rest.
-constexpr std::uint64_t next_free(std::uint64_t held) noexcept {
-    return (held & (generation_mask | recovered_bit)) + one_generation +
-           static_cast<std::uint64_t>(SlotState::free);
+    // Two operations where `s` and `lane` are known: giving back does this.
+    return (w & (generation_mask | recovered_bit)) + (one_generation | owned_by(s, lane));
 }
 
 /// A HELD word's slot, kept by the same lane under one of its claim words.

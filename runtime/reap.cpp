@@ -4,58 +4,42 @@
 // anywhere leaves a member that is still dead, and whoever comes next does all of it again.
 #include "reap.hpp"
 
-#include <lagoon/error.hpp>
-
 #include "keeper.hpp"
 #include "members.hpp"
 
 namespace lagoon::inline v1::detail {
 
-DeadLanes::DeadLanes(const Attachment& attachment, std::uint32_t member, std::uint64_t member_state)
-    : attachment_{attachment}, member_{member}, member_state_{member_state} {
-    const ArenaHeader& header = *attachment.header;
-    states_.resize(header.max_lanes);
-    set_.set(member);
-    for (std::uint32_t lane = header.max_members; lane < header.max_lanes; ++lane) {
-        // R2 acquire load <- R3, N1: lanes of a living incarnation name another member. kept: the
-        // proof of the death has brought along what it did; R4 below decides.
-        const std::uint64_t state =
-            attachment.lane_entry(lane).state.load(std::memory_order_acquire);
-        if (is_live(state) && member_of_lane(state) == member) {
-            set_.set(lane);
-            states_[lane] = state;
-        }
-    }
-    // Lanes are freed before their member's entry: if the entry still says what it said when the
-    // death was proved, none of these lanes can be a later incarnation's.
-    // R4 acquire load <- R1, B3. kept: a later incarnation's lane is told by the word that names
-    // it, see names().
-    if (attachment.member_entry(member).state.load(std::memory_order_acquire) != member_state) {
-        set_.reset();
-    }
+// Lanes are freed before their member's entry: if that still says, behind the look at a lane, what
+// it said when the death was proved, the lane is no later incarnation's.
+bool DeadLanes::is_unrepaired() const noexcept {
+    // R4 acquire load <- R1, B3: still the dead incarnation? kept: the acquire load before it, of
+    // the word that names the lane or of the lane's entry, brings along what has to be seen here.
+    return attachment_.member_entry(member_).state.load(std::memory_order_acquire) == member_state_;
+}
+bool DeadLanes::is_of_member(std::uint64_t lane_state) const noexcept {
+    return is_live(lane_state) && member_of_lane(lane_state) == member_;
 }
 
 bool DeadLanes::names(std::uint32_t lane) const noexcept {
     if (nobodys_) return !lane_lives(attachment_, lane);
-    if (!set_.test(lane)) return false;
-    if (lane == member_) {
-        // R4 acquire load <- R1, B3: still the dead incarnation?. kept: the acquire load of the
-        // word that names the lane, before this one, brings along what has to be seen here.
-        return attachment_.member_entry(member_).state.load(std::memory_order_acquire) ==
-               member_state_;
-    }
-    // R2 acquire load <- R3, N1. kept: as R4 above.
-    return attachment_.lane_entry(lane).state.load(std::memory_order_acquire) == states_[lane];
+    if (lane >= attachment_.header->max_lanes) return false;
+    if (lane < attachment_.header->max_members) return lane == member_ && is_unrepaired();
+    // R2 acquire load <- R3, N1: lanes of a living incarnation name another member. kept: as R4.
+    return is_of_member(attachment_.lane_entry(lane).state.load(std::memory_order_acquire)) &&
+           is_unrepaired();
 }
 
 void DeadLanes::free_lanes() const noexcept {
-    for (std::uint32_t lane = attachment_.header->max_members; lane < states_.size(); ++lane) {
-        std::uint64_t state = states_[lane];
-        if (!set_.test(lane)) continue;
+    const ArenaHeader& header = *attachment_.header;
+    for (std::uint32_t lane = header.max_members; lane < header.max_lanes; ++lane) {
+        Atomic<std::uint64_t>& entry = attachment_.lane_entry(lane).state;
+        // R2 acquire load <- R3, N1. kept: as R4.
+        std::uint64_t state = entry.load(std::memory_order_acquire);
+        if (!is_of_member(state) || !is_unrepaired()) continue;
         // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: its
         // order, for the repair went by compare-and-swaps of its own.
-        attachment_.lane_entry(lane).state.compare_exchange_strong(
-            state, state & ~live_bit, std::memory_order_acq_rel, std::memory_order_relaxed);
+        entry.compare_exchange_strong(state, state & ~live_bit, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed);
     }
 }
 
@@ -94,7 +78,7 @@ void wake_all(Attachment& attachment) noexcept {
     });
 }
 
-Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t state) {
+Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t state) noexcept {
     Reaped done;
     const DeadLanes dead{attachment, index, state};
     repair_words(attachment, dead, done);
@@ -114,28 +98,20 @@ Reaped repair_member(Attachment& attachment, std::uint32_t index, std::uint64_t 
 }
 
 Reaped repair_if_dead(Attachment& attachment, std::uint32_t index) noexcept {
-    try {
-        std::uint64_t state = 0;
-        if (member_life(attachment, index, &state) != MemberLife::dead) return {};
-        return repair_member(attachment, index, state);
-    } catch (...) {
-        return {};  // no memory for the lane set: the next one repairs it
-    }
+    std::uint64_t state = 0;
+    if (member_life(attachment, index, &state) != MemberLife::dead) return {};
+    return repair_member(attachment, index, state);
 }
 
 }  // namespace
 
 void repair_own(Attachment& attachment) noexcept {
-    try {
-        // B7 acquire load <- B6. kept: changed under the process lock only.
-        const DeadLanes own{attachment, attachment.member,
-                            attachment.member_state.load(std::memory_order_acquire)};
-        Reaped done;
-        repair_words(attachment, own, done);
-        wake_all(attachment);
-    } catch (...) {
-        contract_failure("no memory to leave arena '%s'", attachment.name.c_str());
-    }
+    // B7 acquire load <- B6. kept: changed under the process lock only.
+    const DeadLanes own{attachment, attachment.member,
+                        attachment.member_state.load(std::memory_order_acquire)};
+    Reaped done;
+    repair_words(attachment, own, done);
+    wake_all(attachment);
 }
 
 Reaped repair_the_dead(Attachment& attachment) noexcept {

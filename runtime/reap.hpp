@@ -1,9 +1,6 @@
 // reap.hpp: undoing what the dead have left behind.
 #pragma once
 
-#include <bitset>
-#include <vector>
-
 #include <lagoon/arena_options.hpp>
 #include <lagoon/detail/pool_core.hpp>
 #include <lagoon/detail/value_core.hpp>
@@ -12,28 +9,31 @@
 
 namespace lagoon::inline v1::detail {
 
-/// The lanes of one dead member, each with the word that its entry had when the death was proved.
-/// Or all lanes that nobody has: no word names one of them but by damage.
+/// The lanes of one dead member, by the word that its entry had when the death was proved. Or all
+/// lanes that nobody has: no word names one of them but by damage.
 class DeadLanes {
 public:
-    DeadLanes(const Attachment& attachment, std::uint32_t member, std::uint64_t member_state);
+    DeadLanes(const Attachment& attachment, std::uint32_t member,
+              std::uint64_t member_state) noexcept
+        : attachment_{attachment}, member_{member}, member_state_{member_state} {}
     /// Nobody's.
     explicit DeadLanes(const Attachment& attachment) noexcept
         : attachment_{attachment}, nobodys_{true} {}
 
-    /// True when `lane` is one of them and its entry still is what it was. To be asked after the
-    /// word that names the lane was loaded, or a new owner of the lane would be robbed.
+    /// True when `lane` is one of them. To be asked after the word that names the lane was loaded,
+    /// or a new owner of the lane would be robbed.
     [[nodiscard]] bool names(std::uint32_t lane) const noexcept;
     /// Gives the thread lanes back.
     void free_lanes() const noexcept;
 
 private:
+    [[nodiscard]] bool is_unrepaired() const noexcept;
+    [[nodiscard]] bool is_of_member(std::uint64_t lane_state) const noexcept;
+
     const Attachment& attachment_;
     std::uint32_t member_ = 0;
     std::uint64_t member_state_ = 0;
     bool nobodys_ = false;
-    std::bitset<lane_limit + 1> set_;
-    std::vector<std::uint64_t> states_;
 };
 
 /// Repairs every member that the kernel says is dead. Runs no hook. Under no lock: any number of

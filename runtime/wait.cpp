@@ -145,7 +145,8 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
         case os::Slept::woken:
         case os::Slept::changed:
             if (which <= 1 && slept == os::Slept::woken) return Woken::event;
-            (void)repair_the_marked(attachment, &dying);
+            if (repair_the_marked(attachment, &dying).processes > 0) return Woken::death;
+            if (dying && look_quickly(seen, look_at, &dying) == Woken::death) return Woken::death;
             return Woken::event;
         case os::Slept::interrupted: return Woken::event;
         case os::Slept::refused:

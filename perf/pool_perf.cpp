@@ -98,6 +98,7 @@ void build(Stage& stage, Plan& plan) {
     for_each_subject([&]<class Subject>(const std::string& name) {
         plan.cases.push_back(own_case<Subject>(stage, name, own_pattern, 64));
     });
+    plan.cases.push_back(own_case<BareClaim>(stage, claim_name, own_pattern, 64));
     plan.cases.push_back(own_case<ClockedPool>(stage, clocked_name, own_pattern, 64));
     for (const Held& held : all_held) {
         for_each_subject([&]<class Subject>(const std::string& name) {

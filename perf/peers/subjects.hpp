@@ -19,6 +19,7 @@ constexpr const char* clocked_name = "lagoon::Pool, every clock on";
 constexpr const char* first_come_name = "lagoon::Pool, first come";
 constexpr const char* stack_name = "boost::lockfree::stack";
 constexpr const char* loffli_name = "iceoryx LoFFLi";
+constexpr const char* claim_name = "bare claim, two counted stores";
 constexpr const char* manager_name = "Python Manager().list()";
 
 /// Calls `add` once per subject that is a type here, with the type and the name.

@@ -48,7 +48,7 @@ struct Desk {
     lagoon::Pool<Item> some{"some", {.capacity = 100, .dense = true}};
     lagoon::Pool<Line> lined{"lined", {.capacity = 2}};
     lagoon::Pool<std::uint32_t> slots{"slots", {.capacity = 4200, .dense = true}};
-    /// All that ends a resource, within the time that an input takes.
+    /// All that ends a resource, within the time that an input takes; and all times kept.
     lagoon::Pool<Item> aged{"aged",
                             {.capacity = 5,
                              .life = {.max_lifetime = std::chrono::microseconds{200},
@@ -58,7 +58,8 @@ struct Desk {
                                       .min_size = 1,
                                       .validate_after = std::chrono::nanoseconds{0},
                                       .max_failures = 2,
-                                      .lease_limit = std::chrono::microseconds{1}}}};
+                                      .lease_limit = std::chrono::microseconds{1},
+                                      .measure = true}}};
     lagoon::Pool<int> queued{"queued",
                              {.capacity = 3,
                               .life = {.order = lagoon::LendOrder::fifo},

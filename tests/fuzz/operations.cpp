@@ -199,6 +199,7 @@ void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& inpu
         default:
             (void)pool.stats();
             (void)(pool.idle() + pool.leased());
+            (void)pool.times();
             (void)pool.closed();
     }
 }

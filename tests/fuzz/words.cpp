@@ -18,6 +18,7 @@
 #include "runtime/attachment.hpp"
 #include "runtime/hints.hpp"
 #include "runtime/pool_life.hpp"
+#include "runtime/pool_times.hpp"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -81,6 +82,9 @@ void collect_pool(Stage& stage, PoolBody& body) {
     stage.words.push_back({at + body.slots_at, body.capacity * body.stride});
     if (has_life(body)) {
         stage.words.push_back({at + body.life.records_at, body.capacity * sizeof(LifeRecord)});
+    }
+    if (is_measured(body)) {
+        stage.words.push_back({at + body.creation.times_at, times_bytes(body.capacity)});
     }
     // Nobody has any business between the hints and the slots.
     FUZZ_POISON(at + body.hints_at + hints, body.slots_at - body.hints_at - hints);

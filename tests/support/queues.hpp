@@ -36,7 +36,8 @@ inline Arena make_room(std::uint64_t capacity, std::uint64_t filled,
     for (std::uint64_t i = 0; i < filled; ++i) room->items.add(Item{});
     return room;
 }
-inline void wait_for_waiters(const Arena& room, std::uint64_t count) {
+template <class Any>
+void wait_for_waiters(const lagoon::Arena<Any>& room, std::uint64_t count) {
     support::wait_until([&] { return room->items.stats().waiting == count; });
 }
 
@@ -61,9 +62,10 @@ inline Child making_process(const Arena& room) {
 }
 
 /// Threads that come to the queue one after another, and what they say they have had.
+template <class Any = Room>
 class Crowd {
 public:
-    explicit Crowd(const Arena& room) : room_{room} {}
+    explicit Crowd(const lagoon::Arena<Any>& room) : room_{room} {}
     ~Crowd() { join(); }
     Crowd(const Crowd&) = delete;
     Crowd& operator=(const Crowd&) = delete;
@@ -89,7 +91,7 @@ public:
     }
 
 private:
-    const Arena& room_;
+    const lagoon::Arena<Any>& room_;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::vector<int> served_;

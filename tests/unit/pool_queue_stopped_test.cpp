@@ -139,6 +139,37 @@ TEST_CASE("pool queue: who has one made leaves other places to those behind it",
     CHECK(room->items.stats().late_wakes == 0);
 }
 
+TEST_CASE("pool queue: a place that is left goes to whoever shares the lane of one who wants none",
+          "[child]") {
+    auto room = make_room(3, 3, {.max_threads = 1});
+    auto held = room->items.acquire_n(3);
+    const support::Flag had;
+    const support::Flag may_end;
+    Child either = waiting_process(room, [&](auto& items) {
+        const auto lease = items.acquire_or_create([] { return Item{}; });
+        had.raise();
+        may_end.wait();
+        return bool{lease};
+    });
+    std::thread two{[&] { (void)room->items.acquire_n(2); }};
+    wait_for_waiters(room, 2);
+    std::thread maker{[&] { (void)room->items.acquire_or_create([] { return Item{7}; }); }};
+    support::wait_until([&] { return room->items.stats().waits == 3; });
+    std::this_thread::sleep_for(2ms);  // it sleeps by now
+    support::stop(either);
+    held[2].discard();
+    held[1].give_back();
+    // Takes what is idle, and leaves the place.
+    ::kill(either.pid(), SIGCONT);
+    had.wait();
+    maker.join();
+    may_end.raise();
+    held.clear();
+    two.join();
+    CHECK(either.wait() == support::exited(0));
+    require_at_rest(room, 3);
+}
+
 TEST_CASE("pool queue: a stopped process that a place would serve leaves what is idle", "[child]") {
     auto room = make_room(2, 2);
     auto held = room->items.acquire_n(2);

@@ -12,8 +12,9 @@ namespace lagoon::inline v1::detail {
 // Lanes are freed before their member's entry: if that still says, behind the look at a lane, what
 // it said when the death was proved, the lane is no later incarnation's.
 bool DeadLanes::is_unrepaired() const noexcept {
-    // R4 acquire load <- R1, B3: still the dead incarnation? kept: the acquire load before it, of
-    // the word that names the lane or of the lane's entry, brings along what has to be seen here.
+    // R4 acquire load <- R1, B3: still the dead incarnation? kept: only compared; what has to be
+    // seen here is brought along by the load before it, of the lane's entry or of the word that
+    // names it.
     return attachment_.member_entry(member_).state.load(std::memory_order_acquire) == member_state_;
 }
 bool DeadLanes::is_of_member(std::uint64_t lane_state) const noexcept {
@@ -24,7 +25,8 @@ bool DeadLanes::names(std::uint32_t lane) const noexcept {
     if (nobodys_) return !lane_lives(attachment_, lane);
     if (lane >= attachment_.header->max_lanes) return false;
     if (lane < attachment_.header->max_members) return lane == member_ && is_unrepaired();
-    // R2 acquire load <- R3, N1: lanes of a living incarnation name another member. kept: as R4.
+    // R2 acquire load <- R3, N1: the lane of a later incarnation brings along that one's entry.
+    // kept: so does the acquire load before it, of the word that names the lane.
     return is_of_member(attachment_.lane_entry(lane).state.load(std::memory_order_acquire)) &&
            is_unrepaired();
 }
@@ -33,7 +35,9 @@ void DeadLanes::free_lanes() const noexcept {
     const ArenaHeader& header = *attachment_.header;
     for (std::uint32_t lane = header.max_members; lane < header.max_lanes; ++lane) {
         Atomic<std::uint64_t>& entry = attachment_.lane_entry(lane).state;
-        // R2 acquire load <- R3, N1. kept: as R4.
+        // R2 acquire load <- R3, N1: the lane of a later incarnation brings along that one's entry,
+        // which R4 looks at. kept: no scene has a late repairer beside a member's next incarnation
+        // that has taken the same lane.
         std::uint64_t state = entry.load(std::memory_order_acquire);
         if (!is_of_member(state) || !is_unrepaired()) continue;
         // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: its

@@ -228,19 +228,6 @@ void drop_handle(Attachment* attachment) noexcept {
     }
 }
 
-const MemberEntry* member_behind(const Attachment& attachment, std::uint32_t lane) noexcept {
-    const ArenaHeader& header = *attachment.header;
-    if (lane >= header.max_lanes) return nullptr;
-    if (lane >= header.max_members) {
-        // R2 acquire load <- R3, N1. kept: for display.
-        const std::uint64_t state =
-            attachment.lane_entry(lane).state.load(std::memory_order_acquire);
-        lane = member_of_lane(state);
-        if (!is_live(state) || lane >= header.max_members) return nullptr;
-    }
-    return &attachment.member_entry(lane);
-}
-
 std::uint32_t pid_of_lane(const Attachment& attachment, std::uint32_t lane) noexcept {
     const MemberEntry* member = member_behind(attachment, lane);
     return member != nullptr ? member->pid : 0;

@@ -153,9 +153,10 @@ void ensure_member_locked(Attachment& attachment);
 /// the same afterwards and the answer was no, it names nobody.
 [[nodiscard]] bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept;
 
-/// The process behind a lane, for display; null or 0 where there is none.
+/// The entry behind a lane, or null where nobody has it.
 [[nodiscard]] const MemberEntry* member_behind(const Attachment& attachment,
                                                std::uint32_t lane) noexcept;
+/// For display; 0 where there is none.
 [[nodiscard]] std::uint32_t pid_of_lane(const Attachment& attachment, std::uint32_t lane) noexcept;
 
 /// A descriptor of the arena's file that is surely it, though the host may have closed ours;

@@ -151,19 +151,25 @@ MemberLife member_life(Attachment& attachment, std::uint32_t index, std::uint64_
     return MemberLife::dead;
 }
 
-bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
+const MemberEntry* member_behind(const Attachment& attachment, std::uint32_t lane) noexcept {
     const ArenaHeader& header = *attachment.header;
-    if (lane >= header.max_lanes) return false;
+    if (lane >= header.max_lanes) return nullptr;
     if (lane >= header.max_members) {
-        // R2 acquire load <- R3, N1. kept: whoever asks has found the lane's number in a word by an
-        // acquire load, which has brought along how the lane and its member were claimed.
+        // R2 acquire load <- R3, N1: the lane of a later incarnation brings along that one's entry.
+        // kept: who acts on the answer has found the lane's number in a word by an acquire load,
+        // which has brought along how the lane and its member were claimed.
         const std::uint64_t state =
             attachment.lane_entry(lane).state.load(std::memory_order_acquire);
         lane = member_of_lane(state);
-        if (!is_live(state) || lane >= header.max_members) return false;
+        if (!is_live(state) || lane >= header.max_members) return nullptr;
     }
+    return &attachment.member_entry(lane);
+}
+
+bool lane_lives(const Attachment& attachment, std::uint32_t lane) noexcept {
+    const MemberEntry* const member = member_behind(attachment, lane);
     // R4 acquire load <- R1, B3: lanes are freed before their member is. kept: as R2.
-    return is_live(attachment.member_entry(lane).state.load(std::memory_order_acquire));
+    return member != nullptr && is_live(member->state.load(std::memory_order_acquire));
 }
 
 bool member_is_alive(Attachment* attachment, MemberId id) noexcept {

@@ -17,17 +17,10 @@ bool DeadLanes::is_unrepaired() const noexcept {
     // names it.
     return attachment_.member_entry(member_).state.load(std::memory_order_acquire) == member_state_;
 }
-bool DeadLanes::is_of_member(std::uint64_t lane_state) const noexcept {
-    return is_live(lane_state) && member_of_lane(lane_state) == member_;
-}
 
 bool DeadLanes::names(std::uint32_t lane) const noexcept {
     if (nobodys_) return !lane_lives(attachment_, lane);
-    if (lane >= attachment_.header->max_lanes) return false;
-    if (lane < attachment_.header->max_members) return lane == member_ && is_unrepaired();
-    // R2 acquire load <- R3, N1: the lane of a later incarnation brings along that one's entry.
-    // kept: so does the acquire load before it, of the word that names the lane.
-    return is_of_member(attachment_.lane_entry(lane).state.load(std::memory_order_acquire)) &&
+    return member_behind(attachment_, lane) == &attachment_.member_entry(member_) &&
            is_unrepaired();
 }
 
@@ -39,7 +32,7 @@ void DeadLanes::free_lanes() const noexcept {
         // which R4 looks at. kept: no scene has a late repairer beside a member's next incarnation
         // that has taken the same lane.
         std::uint64_t state = entry.load(std::memory_order_acquire);
-        if (!is_of_member(state) || !is_unrepaired()) continue;
+        if (!is_live(state) || member_of_lane(state) != member_ || !is_unrepaired()) continue;
         // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: its
         // order, for the repair went by compare-and-swaps of its own.
         entry.compare_exchange_strong(state, state & ~live_bit, std::memory_order_acq_rel,

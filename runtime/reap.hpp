@@ -28,7 +28,6 @@ public:
 
 private:
     [[nodiscard]] bool is_unrepaired() const noexcept;
-    [[nodiscard]] bool is_of_member(std::uint64_t lane_state) const noexcept;
 
     const Attachment& attachment_;
     std::uint32_t member_ = 0;

@@ -1,8 +1,9 @@
 // bare_word.hpp: what marking a slot's owner costs at the least: one word per slot, one CAS to take
 // it, one store or exchange to give it back; or, while nobody else wants it, two counted stores.
 //
-//   Shape      a cache line per slot; each process has a share of the slots and knows by itself,
-//              in private memory, which of them are free
+//   Shape      a cache line per slot, and each process has a share of the slots and knows by
+//              itself, in private memory, which of them are free; of the last, three lines and one
+//              slot per process
 //   Death      the word names its owner, but nobody looks: this is a floor, not a pool. It finds
 //              nothing, shares nothing, wakes nobody
 //   Edges      W2 -> W1, W3 -> W1    carry the holder's writes to the next holder

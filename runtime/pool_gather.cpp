@@ -120,7 +120,6 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
                          const Patience& patience) {
     PoolBody& body = body_of(order.pool);
     Sleeper sleeper{&order.pool, place.event(), patience};
-    count(body.waits);
     Outcome outcome = Outcome::ok;
     Woken woken = Woken::event;
     bool unasked = false;  // the last sleep ended by its cap, and nobody had moved the event
@@ -194,6 +193,8 @@ Outcome gather(const Order& order, const Patience& patience) {
     const LaneView& lane = lane_of(&pool);
     const bool tries = patience.deadline == Deadline::min();
     Gatherer gatherer{order, lane};
+    // After a check that did not pass it has its turn already.
+    if (order.place) return gather_patiently(order, gatherer, *order.place, patience);
     std::uint64_t got = 0;
     if (gatherer.try_take() && take_all(order, tries ? Effort::tried : Effort::hints, &got)) {
         return Outcome::ok;
@@ -201,7 +202,8 @@ Outcome gather(const Order& order, const Patience& patience) {
     if (is_closed(body)) return Outcome::closed;
     if (tries) return Outcome::would_block;
     if (!may_wait(pool, lane)) return Outcome::too_many_waiters;
-    if (!order.place) order.place.emplace(pool, order.cache, lane, order.wanted, false);
+    order.place.emplace(pool, order.cache, lane, order.wanted, false);
+    count(body.waits);
     return gather_patiently(order, gatherer, *order.place, patience);
 }
 
@@ -211,6 +213,8 @@ bool all_pass(const Order& order) noexcept {
     for (std::uint64_t i = 0; i < order.wanted; ++i) {
         order.taken[i] = checked(order.pool, order.cache, order.taken[i]);
         if (order.taken[i].word != 0) continue;
+        // In a queue it has its turn again before anybody can see what it gives back.
+        if (order.place && is_queued(body_of(order.pool))) order.place->announce();
         for (std::uint64_t other = 0; other < order.wanted; ++other) {
             if (other != i) give_back_unused(order, order.taken[other]);
         }

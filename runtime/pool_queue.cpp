@@ -4,7 +4,7 @@
 // a ticket. Nothing is granted to anybody: one may take when so much is idle that all who came
 // before it are served as well. So a stopped process keeps what is due to it and nothing else. The
 // words are read before the slots: who is ahead may have taken its own meanwhile, which leaves
-// less, and never more.
+// less, and never more. Only who comes back to its turn out of a hook may be missed by a look.
 //
 //   killed                              leaves
 //   waiter, with its word               a word of a dead lane: cleared by the repair, which then

@@ -62,10 +62,9 @@ inline Child making_process(const Arena& room) {
 }
 
 /// Threads that come to the queue one after another, and what they say they have had.
-template <class Any = Room>
 class Crowd {
 public:
-    explicit Crowd(const lagoon::Arena<Any>& room) : room_{room} {}
+    explicit Crowd(const Arena& room) : room_{room} {}
     ~Crowd() { join(); }
     Crowd(const Crowd&) = delete;
     Crowd& operator=(const Crowd&) = delete;
@@ -91,7 +90,7 @@ public:
     }
 
 private:
-    const lagoon::Arena<Any>& room_;
+    const Arena& room_;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::vector<int> served_;

@@ -4,8 +4,10 @@
 
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cerrno>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -190,6 +192,45 @@ TEST_CASE("pool queue: a stopped process that a place would serve leaves what is
     ::kill(first.pid(), SIGCONT);
     CHECK(first.wait() == support::exited(0));
     CHECK(room->items.stats().late_wakes == 0);
+}
+
+TEST_CASE("pool queue: one who gathers keeps its turn when a check does not pass", "[child]") {
+    struct Checked {
+        lagoon::Pool<Item> items{
+            "items",
+            {.capacity = 2, .life = {.validate_after = 0ns}, .wait_order = WaitOrder::first_come}};
+    };
+    auto room = lagoon::Arena<Checked>::create(support::unique_name("queue"));
+    const support::Shared<std::atomic<int>> checks;  // also of the child, which is forked with it
+    room.hooks(room->items, {.check = [&](Item&) { return ++*checks != 3; }});
+    for (int i = 0; i < 2; ++i) room->items.add(Item{});
+    auto held = room->items.acquire_n(2);
+    const support::Shared<std::atomic<int>> served;
+    int of_first = -1;
+    std::thread first{[&] {
+        const auto leases = room->items.acquire_n(2);
+        of_first = (*served)++;
+    }};
+    wait_for_waiters(room, 1);
+    Child second{[&, name = room.name()] {
+        const auto mine = lagoon::Arena<Checked>::open(name);
+        const auto lease = mine->items.acquire();
+        return (*served)++;
+    }};
+    wait_for_waiters(room, 2);
+    support::stop(second);
+    held.clear();
+    // One of the two is ended, and the other is due to the first, which waits again.
+    support::wait_until([&] { return room->items.stats().ended_by_check == 1; });
+    support::wait_until([&] { return room->items.idle() == 1; });
+    CHECK(room->items.stats().waiting == 2);
+    CHECK_FALSE(room->items.try_acquire());
+    ::kill(second.pid(), SIGCONT);
+    std::this_thread::sleep_for(2ms);  // it has looked by now
+    room->items.add(Item{});
+    first.join();
+    CHECK(of_first == 0);
+    CHECK(second.wait() == support::exited(1));
 }
 
 TEST_CASE("pool queue: what is past its lifetime is due to nobody", "[child]") {

@@ -153,28 +153,6 @@ TEST_CASE("pool queue: threads on the process's lane stand where the first of th
     require_at_rest(room, 1);
 }
 
-TEST_CASE("pool queue: one who gathers keeps its turn when a check does not pass") {
-    struct Checked {
-        lagoon::Pool<Item> items{
-            "items",
-            {.capacity = 2, .life = {.validate_after = 0ns}, .wait_order = WaitOrder::first_come}};
-    };
-    auto room = lagoon::Arena<Checked>::create(support::unique_name("queue"));
-    std::atomic<int> checks{0};
-    room.hooks(room->items, {.check = [&](Item&) { return ++checks != 3; }});
-    for (int number : {1, 2}) room->items.add(Item{number});
-    auto held = room->items.acquire_n(2);
-    Crowd crowd{room};
-    crowd.add(1, [](auto& items) { return items.acquire_n(2); });
-    crowd.add(2, [](auto& items) { return items.acquire(); });
-    held.clear();
-    // One of the two is ended, and the other is due to who came first.
-    support::wait_until([&] { return room->items.stats().ended_by_check == 1; });
-    CHECK_FALSE(room->items.try_acquire());
-    room->items.add(Item{3});
-    CHECK(crowd.join() == std::vector{1, 2});
-}
-
 TEST_CASE("pool queue: whoever gives up leaves its turn to the next") {
     auto room = make_room(1, 1);
     auto held = room->items.acquire();

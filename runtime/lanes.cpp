@@ -79,8 +79,6 @@ std::uint32_t claim_lane(Attachment& attachment, std::uint64_t* state) noexcept 
         if (is_live(before)) continue;
         const std::uint64_t live = lane_live(before, attachment.member);
         // N1 acq_rel RMW <- R3, N3 -> R2: names its member in the claiming instruction.
-        // kept: a word that names the lane is published by a release of its own, which carries
-        // this, too.
         if (entry.state.compare_exchange_strong(before, live, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed)) {
             entry.tid = os::thread_id();

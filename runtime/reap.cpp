@@ -29,8 +29,7 @@ void DeadLanes::free_lanes() const noexcept {
     for (std::uint32_t lane = header.max_members; lane < header.max_lanes; ++lane) {
         Atomic<std::uint64_t>& entry = attachment_.lane_entry(lane).state;
         // R2 acquire load <- R3, N1: the lane of a later incarnation brings along that one's entry,
-        // which R4 looks at. kept: no scene has a late repairer beside a member's next incarnation
-        // that has taken the same lane.
+        // which R4 looks at.
         std::uint64_t state = entry.load(std::memory_order_acquire);
         if (!is_live(state) || member_of_lane(state) != member_ || !is_unrepaired()) continue;
         // R3 acq_rel RMW -> R2, N1: whoever claims the lane next sees what was repaired. kept: its

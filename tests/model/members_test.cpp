@@ -1,4 +1,7 @@
 // members_test.cpp: members and lanes that come and go beside who asks whether they are dead.
+#include <array>
+#include <memory>
+
 #include <catch2/catch.hpp>
 
 #include <lagoon/sharded_counter.hpp>
@@ -87,6 +90,7 @@ TEST_CASE("model: a dead one's entry is not freed under its next owner") {
             },
             [](Empty&) { leave(); });
     look(scene.program(), Under::coherent, 2);
+    look_deeply(scene.program(), 2);
 }
 
 TEST_CASE("model: a lane's next owner goes on with its stripe") {
@@ -117,6 +121,18 @@ TEST_CASE("model: a lane's next owner goes on with its stripe") {
     });
     dead.mortal({0});
     look_everywhere(dead.program(), 2, 1);
+}
+
+TEST_CASE("model: no two threads claim one lane") {
+    Scene<Empty> scene{"lanes.claimed", {.lanes = 2}};
+    auto lanes = std::make_shared<std::array<std::uint32_t, 2>>();
+    for (const int process : {0, 1}) {
+        scene.actor(process == 0 ? "a" : "b", process, [lanes, process](Empty& root) {
+            (*lanes)[process] = detail::lane_of(&root.counter).lane;
+        });
+    }
+    scene.check([lanes](Empty&) { require((*lanes)[0] != (*lanes)[1], "one lane for two"); });
+    look_everywhere(scene.program(), 2);
 }
 
 TEST_CASE("model: threads without a lane of their own count in their process's") {

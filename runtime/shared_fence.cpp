@@ -23,7 +23,8 @@ void end_fence(FenceTickets& tickets, std::uint64_t number) noexcept {
     // S3 relaxed load, no pair: a guess for S4.
     std::uint64_t ended = tickets.ended.load(std::memory_order_relaxed);
     while (ended < number) {
-        // S4 release RMW -> S2: what the fence has ordered, to whoever shares it.
+        // S4 release RMW -> S2: what the fence has ordered, to whoever shares it. kept: its order,
+        // as S2's; with an older S6 that one looks once more.
         if (tickets.ended.compare_exchange_strong(ended, number, std::memory_order_release,
                                                   std::memory_order_relaxed)) {
             return;

@@ -93,18 +93,17 @@ void check_claim_words(Room& room) {
     using namespace lagoon::detail;
     const Keeping& keeping = cache_of(support::object_of(room.items)).keeping;
     if (!keeping.keeps) return;
-    std::uint32_t numbers = 0;
+    std::uint32_t with_slot = 0;
     std::uint32_t without_slot = 0;
     std::uint32_t odd = 0;
     for (std::uint32_t e = 1; e <= claim_words; ++e) {
-        numbers |= 1U << e;
-        if (keeping.slots[e].word == 0) without_slot |= 1U << e;
+        (keeping.slots[e].word != 0 ? with_slot : without_slot) |= 1U << e;
         // K0 relaxed load, no pair: this thread alone writes it.
         if (keeping.slots[e].claim->load(std::memory_order_relaxed) % 2 != 0) odd |= 1U << e;
     }
     REQUIRE(keeping.free_claims == without_slot);
     REQUIRE((odd & ~keeping.parked) == 0);
-    REQUIRE((keeping.parked & ~(numbers & ~without_slot)) == 0);
+    REQUIRE((keeping.parked & ~with_slot) == 0);
 }
 
 /// What is held before, and by whom; and what is done under the trap with it.

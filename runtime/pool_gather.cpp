@@ -43,9 +43,8 @@ struct Order {
 
 class Gatherer {
 public:
-    Gatherer(const Order& order, const LaneView& lane) noexcept
-        : order_{order},
-          body_{body_of(order.pool)},
+    Gatherer(PoolObject& pool, const LaneView& lane) noexcept
+        : body_{body_of(pool)},
           attachment_{*lane.attachment},
           mine_{gatherer_token(*lane.attachment, lane.lane)} {}
     ~Gatherer() { let_go(); }
@@ -67,10 +66,10 @@ public:
         if (waiting_lanes(body_) != 0) wake(body_.event, everybody);
     }
 
+    /// The right to gather; in a queue, where nobody takes what another one gathers, it is
+    /// everybody's.
     bool try_take() noexcept {
-        // There nobody takes what another one gathers.
-        if (is_queued(body_)) return idle_is_left(order_.pool, order_.cache, order_.wanted);
-        if (held_) return true;
+        if (is_queued(body_) || held_) return true;
         std::uint64_t other = 0;
         // J2 seq_cst RMW <- J1 -> J4: also where it fails, ordered behind the mark D6. kept: two at
         // once would still give back what is too little, and what was given back is in the slots'
@@ -92,7 +91,6 @@ public:
     }
 
 private:
-    const Order& order_;
     PoolBody& body_;
     const Attachment& attachment_;
     std::uint64_t mine_;
@@ -105,9 +103,14 @@ void give_back_unused(const Order& order, Taken taken) noexcept {
     pool_give_back(order.pool, taken, process_epoch());
 }
 
-/// Takes what is idle; too few are given back. `got` is how many there were.
+/// Takes what is idle; too few are given back. `got` is how many there were. To be called behind
+/// the fence of who waits: in a queue nothing is taken where too few are seen.
 bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
-    for (*got = 0; *got < order.wanted; ++*got) {
+    *got = 0;
+    if (is_queued(body_of(order.pool)) && !idle_is_left(order.pool, order.cache, order.wanted)) {
+        return false;
+    }
+    for (; *got < order.wanted; ++*got) {
         order.taken[*got] = take_idle(order.pool, order.cache, effort);
         if (order.taken[*got].word == 0) break;
     }
@@ -192,7 +195,7 @@ Outcome gather(const Order& order, const Patience& patience) {
     PoolBody& body = body_of(pool);
     const LaneView& lane = lane_of(&pool);
     const bool tries = patience.deadline == Deadline::min();
-    Gatherer gatherer{order, lane};
+    Gatherer gatherer{pool, lane};
     // After a check that did not pass it has its turn already.
     if (order.place) return gather_patiently(order, gatherer, *order.place, patience);
     std::uint64_t got = 0;

@@ -175,7 +175,9 @@ bool idle_is_left(PoolObject& pool, const PoolCache& cache, std::uint64_t wanted
     PoolBody& body = body_of(pool);
     if (!takes_its_turn(body, cache)) return true;
     const Due due = due_before(pool, cache);
-    return due.nothing() || due.leaves_idle(body, wanted);
+    // Who wants one finds out by taking it; of several it would have to give back what is too
+    // little.
+    return (due.nothing() && wanted == 1) || due.leaves_idle(body, wanted);
 }
 
 bool place_is_left(PoolObject& pool, const PoolCache& cache) noexcept {

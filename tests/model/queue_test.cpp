@@ -28,6 +28,21 @@ using QueueScene = PoolScene<Capacity, QueueRoot<Capacity>>;
 void await_in_queue(int actor, int process) {
     await([=] { return is_asleep(actor) || is_finished(actor) || is_killed(process); });
 }
+/// A place in the queue, and what was taken there.
+struct Queued {
+    lagoon::Lease<Resource> lease;
+    alignas(detail::PlaceInQueue) std::byte bytes[sizeof(detail::PlaceInQueue)];
+
+    [[nodiscard]] detail::PlaceInQueue& place() {
+        return *reinterpret_cast<detail::PlaceInQueue*>(bytes);
+    }
+    /// In the thread that is to wait there, for one slot.
+    void come(QueueRoot<2>& root) {
+        detail::PoolObject& pool = QueueScene<2>::pool_of(root);
+        ::new (bytes)
+            detail::PlaceInQueue{pool, detail::cache_of(pool), detail::lane_of(&pool), 1, false};
+    }
+};
 /// Waits for one as the first in the queue, and says so while it has it.
 template <class Root>
 void wait_as_first(Root& root) {
@@ -80,29 +95,20 @@ TEST_CASE("model: two releases serve two in the queue") {
 }
 
 TEST_CASE("model: whoever leaves the queue sees what came back while it was the first") {
-    struct Served {
-        lagoon::Lease<Resource> lease;
-        alignas(detail::PlaceInQueue) std::byte place[sizeof(detail::PlaceInQueue)];
-        [[nodiscard]] detail::PlaceInQueue& queued() {
-            return *reinterpret_cast<detail::PlaceInQueue*>(place);
-        }
-    };
-    auto served = std::make_shared<Served>();
+    auto served = std::make_shared<Queued>();
     auto scene = QueueScene<2>("queue.leaves").idle(2);
     scene.holder("b", 1);
     scene.actor(
         "a", 0,
         [served](QueueRoot<2>&) {
-            served->queued().leave();
+            served->place().leave();
             join_actor(2);
             served->lease.give_back();
         },
         [served](QueueRoot<2>& root) {
             // As behind a wait that has just been served.
-            detail::PoolObject& pool = QueueScene<2>::pool_of(root);
-            ::new (served->place) detail::PlaceInQueue{pool, detail::cache_of(pool),
-                                                       detail::lane_of(&pool), 1, false};
-            served->queued().announce();
+            served->come(root);
+            served->place().announce();
             ::new (&served->lease) lagoon::Lease<Resource>{root.pool.try_acquire()};
             require(static_cast<bool>(served->lease), "nothing to hold");
         });
@@ -170,4 +176,24 @@ TEST_CASE("model: several are gathered in the queue beside who wants one") {
         use(*lease);
     });
     look_everywhere(scene.program(), 1);
+}
+
+TEST_CASE("model: who gathers behind one that does not go on has what is left") {
+    auto first = std::make_shared<Queued>();
+    auto scene = QueueScene<2>("queue.several.behind").idle(2);
+    scene.holder("a", 0);
+    scene.actor(
+        "b", 1,
+        [first](QueueRoot<2>&) {
+            first->place().announce();
+            join_actor(2);  // as if it were stopped with its mark, before its fence
+            first->place().leave();
+        },
+        [first](QueueRoot<2>& root) { first->come(root); });
+    scene.thread("c", 2, [](QueueRoot<2>& root) {
+        auto leases = root.pool.acquire_n(1);
+        require(leases.size() == 1, "an acquire_n without a deadline came back empty");
+        use(*leases[0]);
+    });
+    look_everywhere(scene.program(), 2);
 }

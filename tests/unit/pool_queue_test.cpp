@@ -43,6 +43,22 @@ TEST_CASE("pool queue: one who wants several is not passed by those who want one
     require_at_rest(room, 3);
 }
 
+TEST_CASE("pool queue: the first that wants several takes nothing while there are too few") {
+    auto room = make_room(3, 3);
+    auto held = room->items.acquire_n(3);
+    const std::uint64_t before = room->items.stats().acquired;
+    std::thread several{[&] { CHECK(room->items.acquire_n(2).size() == 2); }};
+    wait_for_waiters(room, 1);
+    held.pop_back();
+    std::this_thread::sleep_for(2ms);  // it has looked by now
+    CHECK(room->items.stats().acquired == before);
+    held.pop_back();
+    several.join();
+    CHECK(room->items.stats().acquired == before + 2);
+    held.clear();
+    require_at_rest(room, 3);
+}
+
 TEST_CASE("pool queue: turns to make a resource are given in the same order") {
     auto room = make_room(3, 0, {}, 0, 1);
     const support::Flag go;

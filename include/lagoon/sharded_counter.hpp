@@ -43,22 +43,28 @@ public:
         // S1 relaxed load, no pair: this thread alone writes its stripe.
         const std::int64_t before = mine.load(std::memory_order_relaxed);
         // S2 relaxed store, no pair: only the sum is promised.
-        mine.store(before + events, std::memory_order_relaxed);
+        mine.store(sum(before, events), std::memory_order_relaxed);
     }
-    void sub(std::int64_t events = 1) noexcept { add(-events); }
+    void sub(std::int64_t events = 1) noexcept {
+        add(static_cast<std::int64_t>(-static_cast<std::uint64_t>(events)));
+    }
 
     /// The sum of all stripes: exact for every add that happened before the call, and for each
     /// concurrent one either way.
     [[nodiscard]] std::int64_t load() const noexcept {
-        std::int64_t sum = 0;
+        std::int64_t all = 0;
         for (std::uint64_t lane = 0; lane < storage_.extent; ++lane) {
             // S3 relaxed load, no pair: only the sum is promised.
-            sum += stripe_of(lane).load(std::memory_order_relaxed);
+            all = sum(all, stripe_of(lane).load(std::memory_order_relaxed));
         }
-        return sum;
+        return all;
     }
 
 private:
+    static std::int64_t sum(std::int64_t a, std::int64_t b) noexcept {
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) +
+                                         static_cast<std::uint64_t>(b));
+    }
     /// No lane of this thread's own is known yet, or there is none: the CAS path.
     LAGOON_COLD void add_slow(std::int64_t events) noexcept {
         const detail::LaneView& lane = detail::lane_of(this);
@@ -71,7 +77,7 @@ private:
         // S1 relaxed load, no pair: this thread alone writes its stripe.
         const std::int64_t before = mine.load(std::memory_order_relaxed);
         // S2 relaxed store, no pair: only the sum is promised.
-        mine.store(before + events, std::memory_order_relaxed);
+        mine.store(sum(before, events), std::memory_order_relaxed);
     }
     [[nodiscard]] detail::Atomic<std::int64_t>& stripe_of(std::uint64_t lane) const noexcept {
         auto* at = reinterpret_cast<char*>(const_cast<ShardedCounter*>(this)) +

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -48,6 +49,18 @@ TEST_CASE("sharded counter: it adds up, and takes away") {
     room->count.sub();
     CHECK(room->count.load() == 3);
     CHECK(room->other.load() == 0);
+}
+
+TEST_CASE("sharded counter: it counts modulo 2^64") {
+    using Limits = std::numeric_limits<std::int64_t>;
+    auto room = Arena::create(unique_name("sharded"));
+    room->count.add(Limits::max());
+    room->count.add();
+    CHECK(room->count.load() == Limits::min());
+    std::thread{[&] { room->count.sub(Limits::min()); }}.join();
+    CHECK(room->count.load() == 0);
+    std::thread{[&] { room->count.add(Limits::min()); }}.join();
+    CHECK(room->count.load() == Limits::min());
 }
 
 TEST_CASE("sharded counter: the sum is exact over threads and processes that come and go",

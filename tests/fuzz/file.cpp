@@ -33,10 +33,11 @@ void use(const lagoon::Arena<Desk>& arena, Input& input) {
     const Guards guards{lagoon::detail::attachment_of(&*arena)->header, arena.bytes()};
     int waits = 2;
     Held held;
+    begin_script();
     for (int i = 0; i < most_operations && !input.empty(); ++i) {
         operate(arena, held, input, &waits);
     }
-    give_all_back(held);
+    end_script(held);
 }
 
 void open_and_use(Input& input) {

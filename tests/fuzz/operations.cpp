@@ -5,9 +5,13 @@
 // left out: a wide value that is claimed in the name of a living lane of another thread.
 #include "operations.hpp"
 
+#include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include <lagoon/detail/lane.hpp>
 #include <lagoon/detail/value_core.hpp>
@@ -27,6 +31,32 @@ constexpr std::size_t most_leases = 6;
 struct Refused : std::runtime_error {
     Refused() : std::runtime_error{"the factory has nothing"} {}
 };
+
+/// Whether hooks and factories do what they should.
+std::atomic<bool> good = true;
+
+template <class T>
+lagoon::PoolHooks<T> some_hooks() {
+    return {.check = [](T&, lagoon::Slot) -> bool { return good; },
+            .destroy = [](T&, lagoon::Slot) {},
+            .on_overdue = [](const lagoon::OverdueLease&) {}};
+}
+template <class T>
+T make_if_good() {
+    if (!good) throw Refused{};
+    return T{};
+}
+template <class T>
+void give_factory(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool) {
+    lagoon::PoolHooks<T> hooks = some_hooks<T>();
+    hooks.factory = &make_if_good<T>;
+    arena.hooks(pool, std::move(hooks));
+}
+
+std::size_t threads_now() {
+    const std::filesystem::directory_iterator threads{"/proc/self/task"};
+    return static_cast<std::size_t>(std::distance(begin(threads), end(threads)));
+}
 
 /// Claimed by a lane that a living thread other than this one may have.
 bool is_claimed_by_the_living(const void* value) {
@@ -188,10 +218,10 @@ void manage(const lagoon::Arena<Desk>& arena, lagoon::Pool<T>& pool, Input& inpu
             break;
         case 9: (void)pool.drain_for(moment); break;
         case 2: {
-            const bool good = input.below(2) == 1;
-            arena.hooks(pool, {.check = [good](T&, lagoon::Slot) { return good; },
-                               .destroy = [](T&, lagoon::Slot) {},
-                               .on_overdue = [](const lagoon::OverdueLease&) {}});
+            // They can be given once.
+            const std::uint64_t which = input.below(4);
+            good = which % 2 == 1;
+            which < 2 ? arena.hooks(pool, some_hooks<T>()) : give_factory(arena, pool);
             break;
         }
         case 3: arena.hooks(pool, {}); break;
@@ -265,6 +295,8 @@ void operate(const lagoon::Arena<Desk>& arena, Held& held, Input& input, int* wa
         try {
             answer(arena, held, input, waits);
         } catch (const lagoon::Error&) {
+        } catch (const Refused&) {
+            // By a factory that a thread has run for us.
         }
     };
     if (by_another_thread) {
@@ -275,6 +307,22 @@ void operate(const lagoon::Arena<Desk>& arena, Held& held, Input& input, int* wa
     }
 }
 
-void give_all_back(Held& held) { held = {}; }
+void give_hooks(const lagoon::Arena<Desk>& arena) {
+    arena.hooks(arena->few, {});
+    arena.hooks(arena->some, {});
+    arena.hooks(arena->lined, some_hooks<Line>());
+    give_factory(arena, arena->slots);
+    give_factory(arena, arena->aged);
+    give_factory(arena, arena->queued);
+}
+
+void begin_script() { good = true; }
+
+void end_script(Held& held) {
+    held = {};
+    // The first script begins with the engine's own.
+    static const std::size_t before = threads_now();
+    while (threads_now() > before) std::this_thread::sleep_for(moment / 10);
+}
 
 }  // namespace fuzz

@@ -23,7 +23,13 @@ struct Held {
 /// none is broken here.
 void operate(const lagoon::Arena<Desk>& arena, Held& held, Input& input, int* waits);
 
-/// Gives everything back.
-void give_all_back(Held& held);
+/// Hooks, and factories that threads of this process run, for some of the pools. What they do is
+/// the script's to say: see begin_script.
+void give_hooks(const lagoon::Arena<Desk>& arena);
+
+/// From here on hooks and factories do what they should.
+void begin_script();
+/// Gives everything back. What threads still make is made, and they have ended.
+void end_script(Held& held);
 
 }  // namespace fuzz

@@ -72,9 +72,17 @@ void leave_a_dead_member(const std::string& name) {
     ::waitpid(child, &status, 0);
 }
 
-void collect_pool(Stage& stage, PoolBody& body) {
-    auto* at = reinterpret_cast<std::byte*>(&body);
+void collect_pool(Stage& stage, PoolObject& pool) {
+    auto* object = reinterpret_cast<std::byte*>(&pool);
+    auto* at = object + pool.body.from_object;
+    PoolBody& body = *reinterpret_cast<PoolBody*>(at);
     stage.pools.push_back(&body);
+    stage.words.push_back(
+        {object + pool.claims.from_object, pool.claims.extent * sizeof(LaneClaims)});
+    if (pool.queue.extent != 0) {
+        stage.words.push_back(
+            {object + pool.queue.from_object, pool.queue.extent * sizeof(QueueEntry)});
+    }
     stage.words.push_back(
         {at + offsetof(PoolBody, demand), sizeof body - offsetof(PoolBody, demand)});
     const std::uint64_t hints = 3 * body.hint_words * sizeof(std::uint64_t);
@@ -111,8 +119,8 @@ void collect_words(Stage& stage) {
             add(attachment.at(entry.storage_offset), entry.storage_bytes);
         });
     }
-    attachment.for_each(Kind::pool, [&](const DirectoryEntry& entry, std::byte*) {
-        collect_pool(stage, *reinterpret_cast<PoolBody*>(attachment.at(entry.storage_offset)));
+    attachment.for_each(Kind::pool, [&](const DirectoryEntry&, std::byte* object) {
+        collect_pool(stage, *reinterpret_cast<PoolObject*>(object));
     });
 }
 
@@ -239,6 +247,7 @@ void set_up() {
     Stage& stage = fuzz::stage();
     stage.arena = make_desk(name);
     stage.attachment = attachment_of(&*stage.arena);
+    give_hooks(stage.arena);
     leave_a_dead_member(name);
     (void)lane_of(&*stage.arena);
     const auto* begin = stage.attachment->at(0);
@@ -255,19 +264,19 @@ bool run(const std::uint8_t* bytes, std::size_t size) {
     bool operated = false;
     // One script in eight meets the dead member as it was left.
     if (input.below(8) != 7) (void)stage.arena.reap();
-    {
-        Held held;
-        for (int i = 0; i < most_steps && !input.empty(); ++i) {
-            switch (input.below(8)) {
-                case 0: damage(stage, input); break;
-                case 1: damage_hints(stage, input); break;
-                case 2: damage_slot(stage, input); break;
-                case 3: damage_owner(stage, input); break;
-                case 4: walk_tree(stage, input); break;
-                default: operate(stage.arena, held, input, &waits); operated = true;
-            }
+    Held held;
+    begin_script();
+    for (int i = 0; i < most_steps && !input.empty(); ++i) {
+        switch (input.below(8)) {
+            case 0: damage(stage, input); break;
+            case 1: damage_hints(stage, input); break;
+            case 2: damage_slot(stage, input); break;
+            case 3: damage_owner(stage, input); break;
+            case 4: walk_tree(stage, input); break;
+            default: operate(stage.arena, held, input, &waits); operated = true;
         }
     }
+    end_script(held);
     for (const std::uint64_t word : stage.arena->bait.span()) {
         if (word != bait_word) std::abort();  // taken for a slot
     }

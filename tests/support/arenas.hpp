@@ -26,6 +26,8 @@
 #include <utility>
 #include <vector>
 
+#include "forks.hpp"
+
 namespace support {
 
 /// Different for every call and every process that runs at one time.
@@ -181,6 +183,10 @@ public:
 private:
     /// What is buffered here is not to be written twice.
     static pid_t flush_and_fork() {
+        if (!may_fork) {
+            std::fputs("a unit test that forks has the tag [child]\n", stderr);
+            std::abort();
+        }
         std::fflush(nullptr);
         return ::fork();
     }

@@ -14,7 +14,23 @@
 #include <string>
 #include <system_error>
 
+#include "forks.hpp"
+
 namespace {
+
+class Tags : public Catch::TestEventListenerBase {
+public:
+    using TestEventListenerBase::TestEventListenerBase;
+    void testCaseStarting(const Catch::TestCaseInfo& test) override {
+        TestEventListenerBase::testCaseStarting(test);
+        if (std::getenv("LAGOON_TEST_FORKS") == nullptr) return;
+        support::may_fork = false;
+        for (const std::string& tag : test.lcaseTags) {
+            if (tag == "child" || tag == "process") support::may_fork = true;
+        }
+    }
+};
+CATCH_REGISTER_LISTENER(Tags)
 
 class ArenaDirectory {
 public:

@@ -97,7 +97,8 @@ TEST_CASE("pool life: a broken lease can be moved to another thread, discarded a
     CHECK(room->items.stats().ended_by_failures == 1);
 }
 
-TEST_CASE("pool life: what a dead borrower had marked broken is destroyed, not checked") {
+TEST_CASE("pool life: what a dead borrower had marked broken is destroyed, not checked",
+          "[child]") {
     auto room = make_room({}, 1, 1);
     Calls calls;
     room.hooks(room->items, calls.hooks());

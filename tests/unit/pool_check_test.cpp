@@ -78,7 +78,7 @@ TEST_CASE("pool life: a check that throws has not passed") {
     CHECK(room->items.stats().ended_by_check == 1);
 }
 
-TEST_CASE("pool life: a process without a check borrows unchecked") {
+TEST_CASE("pool life: a process without a check borrows unchecked", "[child]") {
     auto room = make_room({.validate_after = 0ns}, 1, 1);
     CHECK(support::in_child([&] {
               room.hooks(&Room::items, {.check = [](Item&) { return false; }});
@@ -102,7 +102,7 @@ TEST_CASE("pool life: a check that borrows from its own pool does so unchecked")
     CHECK(inner);
 }
 
-TEST_CASE("pool life: a passed check clears recovered") {
+TEST_CASE("pool life: a passed check clears recovered", "[child]") {
     asked = {.capacity = 1, .on_death = lagoon::OnDeath::reuse, .life = {.validate_after = 0ns}};
     auto room = Arena::create(unique_name("life"));
     room->items.add(Item{1});
@@ -120,7 +120,7 @@ TEST_CASE("pool life: a passed check clears recovered") {
     CHECK_FALSE(room->items.acquire().recovered());
 }
 
-TEST_CASE("pool life: a death in the check is counted, and the resource checked again") {
+TEST_CASE("pool life: a death in the check is counted, and the resource checked again", "[child]") {
     auto room = make_room({.validate_after = 0ns}, 1, 1);
     CHECK(support::in_child([&] {
               room.hooks(&Room::items, {.check = [](Item&) -> bool {

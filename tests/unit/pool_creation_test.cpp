@@ -87,7 +87,8 @@ private:
 
 }  // namespace
 
-TEST_CASE("pool creation: so many factories are at work at one time, over all processes") {
+TEST_CASE("pool creation: so many factories are at work at one time, over all processes",
+          "[child]") {
     auto room = make_room({.at_once = 2});
     const Maker first{room};
     auto made = room->items.try_acquire_or_create(make_one);  // the second one's turn
@@ -108,7 +109,7 @@ TEST_CASE("pool creation: so many factories are at work at one time, over all pr
     CHECK_FALSE(called);
 }
 
-TEST_CASE("pool creation: who waits for its turn takes what comes back before it") {
+TEST_CASE("pool creation: who waits for its turn takes what comes back before it", "[child]") {
     auto room = make_room({.at_once = 1});
     room->items.add(Item{5});
     auto held = room->items.acquire();
@@ -121,7 +122,8 @@ TEST_CASE("pool creation: who waits for its turn takes what comes back before it
     CHECK(room->items.stats().creating == 1);
 }
 
-TEST_CASE("pool creation: the next one's turn comes when one is made, has failed, or is dead") {
+TEST_CASE("pool creation: the next one's turn comes when one is made, has failed, or is dead",
+          "[child]") {
     auto room = make_room({.at_once = 1});
     Maker maker{room};
     Child waiter{wants(room, 1)};
@@ -176,7 +178,8 @@ TEST_CASE("pool creation: a failure holds the next one back, further ones for lo
     CHECK(about(held_back(), 1h));
 }
 
-TEST_CASE("pool creation: one tries again when it is time, and the others wait for how it ends") {
+TEST_CASE("pool creation: one tries again when it is time, and the others wait for how it ends",
+          "[child]") {
     auto room = make_room({.retry_after = 1h});
     fail(room);
     let_time_pass(room);
@@ -194,7 +197,7 @@ TEST_CASE("pool creation: one tries again when it is time, and the others wait f
     }
 }
 
-TEST_CASE("pool creation: a death in a factory holds the next one back") {
+TEST_CASE("pool creation: a death in a factory holds the next one back", "[child]") {
     auto room = make_room({.retry_after = 1h});
     Maker maker{room};
     maker.die();
@@ -229,7 +232,7 @@ TEST_CASE("pool creation: an on_create that fails is a failed creation, but not 
     CHECK(room->items.stats().retry_in > 50min);
 }
 
-TEST_CASE("pool creation: while what has failed is destroyed the next one is made") {
+TEST_CASE("pool creation: while what has failed is destroyed the next one is made", "[child]") {
     auto room = make_room({.at_once = 1});
     const Flag at_work, go_on, destroys, made;
     Child maker{[&, name = room.name()] {

@@ -156,7 +156,7 @@ TEST_CASE("pool limits: a check that ends too late has not passed, whatever it s
     CHECK(room->items.stats().ended_by_check == 1);
 }
 
-TEST_CASE("pool limits: after a death a check or reset has its own limit") {
+TEST_CASE("pool limits: after a death a check or reset has its own limit", "[child]") {
     Until told{};
     bool late = false;
     int destroyed = 0;

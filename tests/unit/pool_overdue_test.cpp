@@ -116,7 +116,7 @@ TEST_CASE("pool life: nobody is told of for what an earlier lease has left") {
     CHECK(room->items.overdue().empty());
 }
 
-TEST_CASE("pool life: another process's lease is told of, and ends with it") {
+TEST_CASE("pool life: another process's lease is told of, and ends with it", "[child]") {
     auto room = make_room({.lease_limit = limit}, 1, 1);
     const support::Flag taken;
     support::Child holder{[&, name = room.name()] {
@@ -216,7 +216,7 @@ TEST_CASE("pool life: looks for on_overdue put off no look for deaths that nobod
     CHECK(room->items.acquire());
 }
 
-TEST_CASE("pool life: of several processes with on_overdue one runs it") {
+TEST_CASE("pool life: of several processes with on_overdue one runs it", "[child]") {
     auto room = make_room({.lease_limit = limit}, 1, 1);
     const auto lease = room->items.acquire();
     make_older(room, 0, 2 * limit);

@@ -94,7 +94,7 @@ TEST_CASE("pool queue: turns to make a resource are given in the same order") {
     CHECK(room->items.stats().late_wakes == 0);
 }
 
-TEST_CASE("pool queue: a hook that takes from its own pool stands behind nobody") {
+TEST_CASE("pool queue: a hook that takes from its own pool stands behind nobody", "[child]") {
     auto room = make_room(2, 2);
     auto held = room->items.acquire_n(2);
     std::atomic<bool> inner = false;

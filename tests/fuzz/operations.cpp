@@ -58,6 +58,9 @@ std::size_t threads_now() {
     return static_cast<std::size_t>(std::distance(begin(threads), end(threads)));
 }
 
+/// The engine's, which are there before the first script.
+std::size_t own_threads = 0;
+
 /// Claimed by a lane that a living thread other than this one may have.
 bool is_claimed_by_the_living(const void* value) {
     // Plain look for the harness; the value is changed by this thread alone.
@@ -316,13 +319,14 @@ void give_hooks(const lagoon::Arena<Desk>& arena) {
     give_factory(arena, arena->queued);
 }
 
-void begin_script() { good = true; }
+void begin_script() {
+    good = true;
+    if (own_threads == 0) own_threads = threads_now();
+}
 
 void end_script(Held& held) {
     held = {};
-    // The first script begins with the engine's own.
-    static const std::size_t before = threads_now();
-    while (threads_now() > before) std::this_thread::sleep_for(moment / 10);
+    while (threads_now() > own_threads) std::this_thread::sleep_for(moment / 10);
 }
 
 }  // namespace fuzz

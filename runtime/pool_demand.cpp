@@ -41,29 +41,29 @@ void set_bit(PoolBody& body, std::uint32_t lane) noexcept {
     }
 }
 
-/// The leaf is empty: its bit in the summary goes, unless somebody has marked the leaf again.
-void clear_summary(PoolObject& pool, std::uint32_t leaf) noexcept {
-    PoolBody& body = body_of(pool);
-    // D8 seq_cst RMW, no pair: ordered with D1. kept: acq_rel would do, by which it takes over what
-    // the setter of the bit has set in the leaf.
-    body.demand.fetch_and(~(std::uint64_t{1} << leaf), std::memory_order_seq_cst);
-    if (leaf_bits(body, leaf) != 0) {
-        // D1 seq_cst RMW, no pair: as in set_bit. kept: its order, for everybody is woken
-        // afterwards.
-        body.demand.fetch_or(std::uint64_t{1} << leaf, std::memory_order_seq_cst);
-        // A release in between saw no demand, though somebody had marked it.
-        wake_everybody(pool);
+/// The bit of a leaf that is empty goes from the summary. Who marks the leaf behind our look at it
+/// counts its mark in the summary's word, and the swap fails: so no mark is hidden, also where we
+/// are stopped.
+void clear_summary(PoolBody& body, std::uint32_t leaf) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << leaf;
+    std::uint64_t before = demand_of(body);
+    while ((before & bit) != 0 && leaf_bits(body, leaf) == 0) {
+        // D8 seq_cst RMW, no pair: by its value it comes behind no mark that `before` does not
+        // know. kept: its order, as D5.
+        if (body.demand.compare_exchange_strong(before, before & ~bit, std::memory_order_seq_cst,
+                                                std::memory_order_seq_cst)) {
+            return;
+        }
     }
 }
 
-void clear_bit(PoolObject& pool, std::uint32_t lane) noexcept {
-    PoolBody& body = body_of(pool);
+void clear_bit(PoolBody& body, std::uint32_t lane) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << (lane % 64);
     const std::uint32_t leaf = lane / 64;
     // D7 seq_cst RMW, no pair: ordered with D6. kept: its order, as D5.
     const std::uint64_t left =
         body.demand_leaf[leaf].fetch_and(~bit, std::memory_order_seq_cst) & ~bit;
-    if (left == 0) clear_summary(pool, leaf);
+    if (left == 0) clear_summary(body, leaf);
 }
 
 /// A wake-up met nobody: whoever had marked itself by `before`, which was loaded before it, is
@@ -111,7 +111,7 @@ void drop_stale_demand(PoolObject& pool) noexcept {
     for (std::uint32_t leaf = 0; leaf < demand_leaves; ++leaf) {
         each_marked(body, leaf, [&](std::uint32_t lane) {
             if (lane_lives(*attachment, lane)) return;
-            clear_bit(pool, lane);
+            clear_bit(body, lane);
             if (lane_lives(*attachment, lane)) {
                 set_bit(body, lane);
                 revived = true;
@@ -119,7 +119,7 @@ void drop_stale_demand(PoolObject& pool) noexcept {
         });
         // One who died while it withdrew, or a late reaper, has left the summary's bit alone.
         if ((demand_of(body) >> leaf & 1) != 0 && leaf_bits(body, leaf) == 0) {
-            clear_summary(pool, leaf);
+            clear_summary(body, leaf);
         }
     }
     if (revived) wake_everybody(pool);
@@ -175,18 +175,20 @@ void announce_wait(PoolObject& pool, const LaneView& lane) noexcept {
 }
 
 void withdraw_wait(PoolObject& pool, const LaneView& lane) noexcept {
-    if (!lane.shared) return clear_bit(pool, lane.lane);
+    if (!lane.shared) return clear_bit(body_of(pool), lane.lane);
     // Several threads wait under this bit: the last one clears it.
     PoolPrivate& own = pool_private(*lane.attachment, pool);
     const ProcessLock lock;
-    if (--own.waiters == 0) clear_bit(pool, lane.lane);
+    if (--own.waiters == 0) clear_bit(body_of(pool), lane.lane);
 }
 
 void forget_waits(Attachment& attachment, std::uint32_t lane) noexcept {
     attachment.for_each(Kind::pool, [lane](const DirectoryEntry&, std::byte* object) {
         auto& pool = *reinterpret_cast<PoolObject*>(object);
         if (is_queued(body_of(pool))) forget_queue(pool, lane);
-        if ((leaf_bits(body_of(pool), lane / 64) >> (lane % 64) & 1) != 0) clear_bit(pool, lane);
+        if ((leaf_bits(body_of(pool), lane / 64) >> (lane % 64) & 1) != 0) {
+            clear_bit(body_of(pool), lane);
+        }
     });
 }
 

@@ -14,7 +14,7 @@ inline std::uint64_t demand_of(const PoolBody& body) noexcept {
 
 inline std::uint64_t leaf_bits(const PoolBody& body, std::uint32_t leaf) noexcept {
     // D5 seq_cst load, no pair: ordered with D1. kept: the bit of the summary is set behind the
-    // leaf's, so D8 has taken over whatever has to be seen here.
+    // leaf's, so where this matters D3 has taken over whatever has to be seen here.
     return body.demand_leaf[leaf].load(std::memory_order_seq_cst);
 }
 

@@ -3,6 +3,7 @@
 
 #include "depth.hpp"
 #include "pools.hpp"
+#include "runtime/pool_demand.hpp"
 
 using namespace model;
 
@@ -50,6 +51,23 @@ TEST_CASE("model: a waiter's mark stands while another one's goes") {
     three.check(summary_is_right);
     look_everywhere(three.program(), 2);
     look_lagging(three.program(), 2, 2);
+}
+
+TEST_CASE("model: who is stopped while its mark goes hides no other one's") {
+    PoolScene<1> scene{"pool.marks.stopped"};
+    // Killed, and not known to be dead, it is one who is stopped.
+    scene.actor("a", 0, withdraw, announce).mortal({0});
+    scene.actor("b", 1,
+                [](PoolRoot<1>& root) {
+                    announce(root);
+                    detail::heavy_fence();
+                    await([] { return is_killed(0) || is_finished(0); });
+                    const auto& body = detail::body_of(PoolScene<1>::pool_of(root));
+                    require(detail::is_demanded(detail::demand_of(body)),
+                            "the mark is not to be seen");
+                },
+                {});
+    look_everywhere(scene.program(), 2, 1);
 }
 
 TEST_CASE("model: a waiter's mark stands beside the marks of who gathers and who closes") {

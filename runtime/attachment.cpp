@@ -40,8 +40,8 @@ int sound_fd(Attachment& attachment) noexcept {
 }
 
 void join_arena(Attachment& attachment) {
-    attachment.light_store =
-        register_for_fences() && (attachment.header->flags & flag_light_store) != 0;
+    // A process that has only arenas of exchanges is never interrupted.
+    attachment.light_store = attachment.others_light() && register_for_fences();
     attachment.keeps = attachment.light_store && (attachment.header->flags & flag_biased) != 0;
     claim_member(attachment);
     attachment.shared_lane.lane = attachment.member;

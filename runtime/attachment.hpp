@@ -66,6 +66,10 @@ struct Attachment {
 
     PrivatePools pools;
 
+    /// Is giving back a plain store here, by those whom the fence reaches?
+    [[nodiscard]] bool others_light() const noexcept {
+        return (header->flags & flag_light_store) != 0;
+    }
     [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept {
         return reinterpret_cast<std::byte*>(header) + offset;
     }

@@ -1,7 +1,8 @@
 // fence.cpp: the expensive half of the asymmetric fence, and the registration for it.
 //
 // The kernel's barrier reaches only CPUs that run a registered process. Fork inherits the
-// registration and exec clears it, so a process registers when it attaches.
+// registration and exec clears it, so a process registers when it attaches to an arena that needs
+// it.
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -50,6 +51,11 @@ bool heavy_fence() noexcept {
         ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0) {
         return true;
     }
+    return heavy_fence(false);
+}
+
+bool heavy_fence(bool others_light) noexcept {
+    if (others_light) return heavy_fence();
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return false;
 }

@@ -204,7 +204,7 @@ PoolCache& new_cache(PoolObject& pool, const LaneView& lane, PoolPrivate& own) {
     cache->fought_at = 0;
     cache->fights = 0;
     cache->epoch = process_epoch();
-    cache->others_light = (attachment.header->flags & flag_light_store) != 0;
+    cache->others_light = attachment.others_light();
     const bool remembers = remembers_slots(*body);
     const bool keeps = attachment.keeps && remembers;
     begin_keeping(*cache, pool,

@@ -73,7 +73,7 @@ Taken sweep_stale(PoolBody& body, PoolCache& cache, HintTree& hints, const Stale
                   std::size_t count) noexcept {
     Taken taken = not_taken(Outcome::would_block);
     for (std::size_t i = 0; i < count; ++i) hints.clear(leaves[i].leaf, leaves[i].bits);
-    if (!heavy_fence() && cache.others_light) {
+    if (!heavy_fence(cache.others_light) && cache.others_light) {
         // We cannot reach a releaser between its store and its look: the bits stay.
         for (std::size_t i = 0; i < count; ++i) {
             for (std::uint64_t bits = leaves[i].bits; bits != 0; bits &= bits - 1) {

@@ -209,7 +209,7 @@ std::string name_of_pool(const PoolObject& pool);
 
 // pool_close.cpp
 /// The pool is closed: from here on every release looks.
-void call_attention(PoolBody& body) noexcept;
+void call_attention(PoolObject& pool) noexcept;
 
 // pool_hooks.cpp: each runs one hook, if there is one. In a child that was forked in it the call
 // ends with a message, but for an exception of on_create.

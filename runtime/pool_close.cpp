@@ -10,11 +10,12 @@
 
 namespace lagoon::inline v1::detail {
 
-void call_attention(PoolBody& body) noexcept {
+void call_attention(PoolObject& pool) noexcept {
+    const Attachment* attachment = attachment_of(&pool);
     // D1 seq_cst RMW, no pair: ordered with the releaser's word by the heavy fence. kept: the heavy
     // fence behind it is a full one on this CPU in any case.
-    body.demand.fetch_or(demand_attention, std::memory_order_seq_cst);
-    heavy_fence();
+    body_of(pool).demand.fetch_or(demand_attention, std::memory_order_seq_cst);
+    heavy_fence(attachment == nullptr || attachment->others_light());
 }
 
 std::uint64_t pool_clear(PoolObject& pool) {
@@ -48,7 +49,7 @@ void mark_closed(PoolObject& pool) noexcept {
 
 void tell_closed(PoolObject& pool) noexcept {
     mark_closed(pool);
-    call_attention(body_of(pool));
+    call_attention(pool);
     wake_everybody(pool);
 }
 

@@ -140,7 +140,7 @@ Outcome gather_patiently(const Order& order, Gatherer& gatherer, PlaceInQueue& p
         place.announce();
         const bool mine = gatherer.try_take();
         if (mine) gatherer.demand_all();
-        heavy_fence();
+        heavy_fence(order.cache.others_light);
         std::uint64_t got = 0;
         if (mine && take_all(order, effort_of(body), &got)) break;
         if (is_closed(body)) outcome = Outcome::closed;

@@ -193,9 +193,10 @@ void wake_queue(PoolObject& pool) noexcept {
 
 void serve_queue(PoolObject& pool) noexcept {
     PoolBody& body = body_of(pool);
-    if (!somebody_waits(body) || attachment_of(&pool) == nullptr) return;
+    const Attachment* attachment = attachment_of(&pool);
+    if (!somebody_waits(body) || attachment == nullptr) return;
     // What others have given back at this moment, each of whom may see only his own.
-    heavy_fence();
+    heavy_fence(attachment->others_light());
     bool met = false;
     bool want_places = false;
     each_waiting(pool, [&](const Waiting& waiting) { want_places |= waiting.serves_place(); });

@@ -8,7 +8,7 @@
 //   builder                             BUILDING(dead)                DIRTY(must_destroy)
 //   in destroy                          CLOSING(dead)                 DIRTY(must_destroy), or
 //                                                                     QUARANTINED
-//   behind destroy                      CLOSING(dead, ended)          DIRTY(ended)
+//   behind destroy, once it says so     CLOSING(dead, ended)          DIRTY(ended)
 //   repairer, after counting a death    the count, marked with the    counted once
 //                                       word's generation
 //   repairer, after DIRTY, no hint      DIRTY at rest                 hint by the next repairer
@@ -110,7 +110,7 @@ void restore_hint(PoolObject& pool, std::uint64_t index) noexcept {
 
 void repair_pool(PoolObject& pool, const DeadLanes& dead, Reaped& done) noexcept {
     PoolBody& body = body_of(pool);
-    if (is_closed(body)) call_attention(body);  // the closer may have died before that
+    if (is_closed(body)) call_attention(pool);  // the closer may have died before that
     repair_queue(pool, dead);
     for (std::uint64_t index = 0; index < body.capacity; ++index) {
         repair_kept(pool, index, dead);

@@ -240,7 +240,7 @@ private:
             place.want_place(wants_place());
             const bool was_announced = place.is_announced();
             place.announce();
-            heavy_fence();
+            heavy_fence(cache_.others_light);
             // Nobody could tell us of its end before.
             if (!was_announced && ended_ == CreationRequest::Ended::no) ended_ = request_.look();
             taken = try_once(woken != Woken::event ? Effort::slots : effort_of(body_));

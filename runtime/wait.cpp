@@ -159,8 +159,7 @@ Woken Sleeper::sleep(std::uint32_t seen, Deadline look_at) {
     const bool repaired = repair_the_dead(attachment).processes > 0;
     // Where this process cannot run the heavy fence but others rely on it, the cap is what ends a
     // sleep that a release has missed, and stays short.
-    const bool blind =
-        (attachment.header->flags & flag_light_store) != 0 && !attachment.light_store;
+    const bool blind = attachment.others_light() && !attachment.light_store;
     if (slept == os::Slept::timed_out && !blind) cap_ns_ = std::min(cap_ns_ * 2, last_cap_ns);
     return repaired ? Woken::death : Woken::cap;
 }

@@ -14,6 +14,7 @@
 
 #include "support/arenas.hpp"
 #include "support/sanitizers.hpp"
+#include "support/system_calls.hpp"
 
 using lagoon::Arena;
 using support::unique_name;
@@ -135,6 +136,44 @@ void use(const Arena<Desk>& desk) {
 }
 
 }  // namespace
+
+// The first of all: no process has asked for the kernel's barrier yet.
+TEST_CASE("host: in a symmetric arena nobody's CPU is interrupted", "[host][process]") {
+    struct Room {
+        lagoon::Pool<int> any{"any", {.capacity = 2}};
+        lagoon::Pool<int> large{"large", {.capacity = 200}};
+        lagoon::Pool<int> queued{"queued",
+                                 {.capacity = 2, .wait_order = lagoon::WaitOrder::first_come}};
+    };
+    const auto wait_in = [](auto& pool) {
+        for (int i = 0; i < 2; ++i) pool.add(i);
+        auto one = pool.acquire();
+        if (pool.acquire_n_for(1ms, 2).size() != 0) return false;
+        const auto two = pool.acquire();
+        if (pool.acquire_for(1ms) || !pool.acquire_n_for(1ms, 1).empty()) return false;
+        std::thread other{[&] { (void)pool.acquire(); }};
+        support::wait_until([&] { return pool.stats().waiting == 1; });
+        one.give_back();
+        other.join();
+        pool.close();
+        return true;
+    };
+    const auto use = [&](lagoon::Ownership ownership, bool registered) {
+        return support::in_child([&] {
+            if (registered) lagoon::Arena<Desk>::create(support::unique_name("host"));
+            if (!support::forbid_system_call(SYS_membarrier)) return 77;
+            const auto room =
+                lagoon::Arena<Room>::create(support::unique_name("host"), {.ownership = ownership});
+            return wait_in(room->any) && wait_in(room->large) && wait_in(room->queued) ? 0 : 1;
+        });
+    };
+    const auto ended = use(lagoon::Ownership::symmetric, false);
+    if (ended == support::exited(77))
+        return support::skip("host: membarrier", "no seccomp filters");
+    CHECK(ended == support::exited(0));
+    CHECK(use(lagoon::Ownership::symmetric, true) == support::exited(0));
+    CHECK(use(lagoon::Ownership::unbiased, false) == support::killed_by_a_call);
+}
 
 TEST_CASE("host: one thread and one descriptor per arena, and nothing after close",
           "[host][process]") {

@@ -64,6 +64,9 @@ LAGOON_ALWAYS_INLINE void light_fence() noexcept {}
 inline bool heavy_fence(model::Site site = model::here()) noexcept {
     return model::heavy_fence_at(site);
 }
+inline bool heavy_fence(bool, model::Site site = model::here()) noexcept {
+    return model::heavy_fence_at(site);  // which reaches nobody in an arena of exchanges
+}
 inline void claim_fence(model::Site site = model::here()) noexcept {
     model::release_fence_at(site);
 }
@@ -181,6 +184,9 @@ LAGOON_ALWAYS_INLINE void claim_fence() noexcept {
 /// Makes one system call (about 0.3 to 30 us). False where the kernel refuses it: then it was a
 /// plain fence, which is enough only where nobody releases by a plain store.
 bool heavy_fence() noexcept;
+/// The same where the light side's stores are plain; where they are exchanges, a plain fence, and
+/// nobody is interrupted.
+bool heavy_fence(bool others_light) noexcept;
 
 /// Tells the CPU that this is a loop that waits for another one's store.
 LAGOON_ALWAYS_INLINE void cpu_relax() noexcept {

@@ -99,6 +99,7 @@ Storage enter_pool(PoolObject* pool, const char* name, const PoolOptions& option
     }
     require_life(name, options);
     require_creation(name, options);
+    require_quarantine(name, options);
     require_wait_order(name, options);
     if (element.element_bytes > (std::uint64_t{1} << 47) / options.capacity) {
         throw Error{Errc::too_large, std::string{"pool '"} + name +

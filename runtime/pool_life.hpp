@@ -29,6 +29,7 @@ inline void note(Atomic<T>& word, T what) noexcept {
 
 /// Throws invalid_argument for what no pool can have.
 void require_life(const char* pool, const PoolOptions& options);
+void require_quarantine(const char* pool, const PoolOptions& options);
 void require_wait_order(const char* pool, const PoolOptions& options);
 /// The policy's numbers; `records_at` is where the records are to lie, if there are any.
 void write_life(PoolBody& body, const PoolLife& life, std::uint64_t records_at) noexcept;

@@ -49,6 +49,12 @@ void require_life(const char* pool, const PoolOptions& options) {
     }
 }
 
+void require_quarantine(const char* pool, const PoolOptions& options) {
+    if (options.quarantine_after <= meta::most_deaths) return;
+    refuse(pool, "quarantine_after of " + std::to_string(options.quarantine_after) +
+                     "; it can be up to " + std::to_string(meta::most_deaths) + ", 0 means never");
+}
+
 void require_wait_order(const char* pool, const PoolOptions& options) {
     if (options.wait_order <= WaitOrder::first_come) return;
     refuse(pool, "wait_order of " + std::to_string(static_cast<std::uint32_t>(options.wait_order)) +

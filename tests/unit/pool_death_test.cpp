@@ -204,6 +204,13 @@ TEST_CASE("pool death: three borrowers dead on one filling quarantine it", "[chi
     CHECK(room->items.stats().recovered == 6);
 }
 
+TEST_CASE("pool death: a quarantine_after that is not counted so far is refused") {
+    CHECK_NOTHROW(make_room(1, OnDeath::reuse, 15));
+    const std::string text = support::text_of([] { return make_room(1, OnDeath::reuse, 16); });
+    CHECK(text.find("quarantine_after of 16; it can be up to 15, 0 means never") !=
+          std::string::npos);
+}
+
 TEST_CASE("pool death: quarantine_after 0 never quarantines, 1 at the first death", "[child]") {
     auto never = make_full_room(1, OnDeath::reuse, 0);
     for (int i = 0; i < 5; ++i) borrow_and_die(never);

@@ -154,7 +154,8 @@ constexpr std::uint64_t request_mask = 0xff;
 constexpr unsigned counted_shift = 8;
 constexpr std::uint64_t counted_mask = std::uint64_t{0xfffff} << counted_shift;
 constexpr unsigned deaths_shift = 28;
-constexpr std::uint64_t deaths_mask = std::uint64_t{0xf} << deaths_shift;
+constexpr std::uint64_t most_deaths = 15;  // counted
+constexpr std::uint64_t deaths_mask = most_deaths << deaths_shift;
 
 constexpr std::uint64_t fill(std::uint64_t m) noexcept { return m >> 32; }
 constexpr std::uint32_t deaths(std::uint64_t m) noexcept {
@@ -176,7 +177,7 @@ constexpr std::uint64_t begin_fill(std::uint64_t m, std::uint64_t truth) noexcep
 constexpr std::uint64_t count_death(std::uint64_t m, std::uint64_t truth) noexcept {
     const std::uint64_t mark = mark_of(truth);
     if ((m & counted_mask) == mark && deaths(m) > 0) return m;
-    const std::uint64_t more = deaths(m) < 15 ? deaths(m) + 1 : 15;
+    const std::uint64_t more = deaths(m) < most_deaths ? deaths(m) + 1 : most_deaths;
     return (m & ~(counted_mask | deaths_mask)) | mark | more << deaths_shift;
 }
 

@@ -1,6 +1,6 @@
 // arena.cpp: opening, shutting down and removing arenas.
 //
-// Opening: the file, the shared gate, the name again, the owner, every field, a member entry, and
+// Opening: the file, the owner, the shared gate, the name again, every field, a member entry, and
 // only then the gate's release. Whoever removes a name holds the gate exclusively.
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 // arena_create.cpp: making an arena.
 //
-// An unnamed file, its bytes reserved, the creator's member lock, everything written, and only
-// then the name. A creator killed anywhere leaves nothing.
+// An unnamed file, its bytes reserved, the header, the creator's member lock, everything else, and
+// only then the name. A creator killed before that leaves nothing.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

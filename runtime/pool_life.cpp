@@ -11,7 +11,7 @@
 //   whoever ends it, before the swap      FREE or HELD(dead), as it was
 //   the same, behind it                   DIRTY(must_destroy), its bit set by the repair; or
 //                                         CLOSING(dead), where no process has a destroy
-//   borrower, in its check                CHECKING(dead): counted, DIRTY, checked again
+//   borrower, in its check                CHECKING(dead): as after HELD
 //   the same, behind a failed check       DIRTY(must_destroy), as above
 //   who has the duty                      its name in a word: the next one takes it from a dead
 //

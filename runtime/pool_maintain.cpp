@@ -3,9 +3,9 @@
 //   killed                              leaves                        becomes (pool_repair.cpp)
 //   after EMPTY to BUILDING             BUILDING(dead)                DIRTY(must_destroy)
 //   in the factory, before HELD         BUILDING(dead), half a value  DIRTY(must_destroy)
-//   in check or reset                   CHECKING(dead)                DIRTY(borrower_died)
+//   in check or reset                   CHECKING(dead)                as after HELD
 //   in destroy                          CLOSING(dead)                 DIRTY(must_destroy): again
-//   between destroy and EMPTY           CLOSING(dead, ended)          DIRTY(ended): zeroed
+//   behind it, once the word says so    CLOSING(dead, ended)          DIRTY(ended): zeroed
 //
 // The bit of a slot in the tree of what is empty or dirty is cleared by whoever owns the slot and
 // by nobody else: a process that is stopped there hides no slot from the others. Whoever comes to

@@ -117,7 +117,8 @@ public:
         root_ = nullptr;
     }
 
-    /// Ends the arena for everybody: waiters return closed, idle resources go through destroy,
+    /// Ends the arena for everybody: waiters return closed (but for lock() without deadline or stop
+    /// token, which cannot say so), idle resources go through destroy,
     /// the name goes. With drain it waits in between until every lease is given back; when `stop`
     /// or the deadline ends that wait it says so, and the arena has ended all the same.
     Outcome shut_down(ShutDown mode = ShutDown::now, std::stop_token stop = {}) {

@@ -11,15 +11,15 @@
 namespace lagoon::inline v1 {
 
 enum class Lifetime : std::uint32_t {
-    scoped,      ///< the name goes with the last member, or when the creator shuts down
-    persistent,  ///< the name stays until lagoon::remove(name)
+    scoped,      ///< the name goes with the last member, or by shut_down()
+    persistent,  ///< the name stays until lagoon::remove(name) or shut_down()
 };
 
 enum class Ownership : std::uint32_t {
     automatic,  ///< as LAGOON_OWNERSHIP says (biased, unbiased, symmetric), else unbiased
     biased,     ///< as unbiased, and threads keep some of what they give back: taking it again has
                 ///< no locked instruction, and who finds nothing else steals it by membarrier
-    symmetric,  ///< giving back is an exchange; nobody is interrupted
+    symmetric,  ///< giving back is an exchange; nobody's CPU is interrupted, not by waiting either
     unbiased,   ///< giving back is a plain store where the kernel has membarrier; who waits
                 ///< interrupts the others' CPUs by it
 };
@@ -54,7 +54,7 @@ enum class ShutDown : std::uint32_t {
 struct Reaped {
     std::uint64_t processes = 0;   ///< members found dead and cleared
     std::uint64_t leases = 0;      ///< slots taken back from dead borrowers
-    std::uint64_t builds = 0;      ///< slots whose builder or destroyer had died
+    std::uint64_t builds = 0;      ///< slots whose builder, checker or destroyer had died
     std::uint64_t locks = 0;       ///< locks unlocked, value claims undone
     std::uint64_t hooks_run = 0;   ///< check, reset or destroy, by this call
     std::uint64_t dirty_left = 0;  ///< slots that still want a hook this process does not have

@@ -3,10 +3,11 @@
 //   Shape      one cache line in the struct; the elements lie contiguously, 64-byte aligned,
 //              as plain T
 //   Unit       elements; the extent is fixed when the arena is created and is the arena's
-//   Progress   element operations are wait-free, noexcept, one instruction or one CAS loop that
-//              another one's success ends; none makes a system call
+//   Progress   load, store, exchange, compare_exchange, add and sub of integers are wait-free, the
+//              others a CAS loop that another one's success prolongs: lock-free. All but update()
+//              are noexcept; none makes a system call
 //   Errors     at() throws out_of_range; operator[] past the end is a broken contract
-//   Death      elements up to 8 bytes are old or new, never torn; wider ones are as the killed
+//   Death      elements of 1, 2, 4 or 8 bytes are old or new, never torn; others are as the killed
 //              process left them, which is why they want a Lock
 //   Edges      A2 -> A1, A3, A4, A5   carries what the writer of an element wrote before
 #pragma once
@@ -35,7 +36,7 @@ namespace detail {
 [[noreturn]] void throw_out_of_range(const void* object, std::uint64_t index, std::uint64_t size);
 }  // namespace detail
 
-/// One element of up to 8 bytes, used as an atomic.
+/// One element of 1, 2, 4 or 8 bytes, used as an atomic.
 template <class T>
 class Element {
 public:
@@ -173,7 +174,7 @@ public:
         return Element<T>{const_cast<Array*>(this)->slot(index)};
     }
 
-    /// As operator[], but throws out_of_range. For elements over 8 bytes a plain reference, to be
+    /// As operator[], but throws out_of_range. For elements of other sizes a plain reference, to be
     /// used under a Lock.
     decltype(auto) at(std::size_t index) {
         if (index >= size()) detail::throw_out_of_range(this, index, size());
@@ -191,7 +192,7 @@ public:
         return {const_cast<Array*>(this)->data(), size()};
     }
 
-    /// One element after the other, each as an atomic. Over 8 bytes there is span().
+    /// One element after the other, each as an atomic. For other sizes there is span().
     [[nodiscard]] ElementIterator<T> begin() const noexcept requires detail::fits_one_word<T> {
         return ElementIterator<T>{const_cast<Array*>(this)->data()};
     }
@@ -210,7 +211,7 @@ public:
         }
     }
 
-    /// A copy of all elements: each one whole, the set of them not from one moment. Over 8 bytes
+    /// A copy of all elements: each one whole, the set of them not from one moment. Of other sizes
     /// under a Lock only.
     [[nodiscard]] std::vector<T> snapshot() const {
         std::vector<T> copy;
@@ -248,7 +249,8 @@ private:
     }
     T& slot(std::size_t index) noexcept {
         static_assert(detail::fits_one_word<T>,
-                      "an element over 8 bytes has no atomic form: use span() or at() under a "
+                      "an element that is not of 1, 2, 4 or 8 bytes has no atomic form: use span() "
+                      "or at() under a "
                       "lagoon::Lock");
         if (index >= size()) [[unlikely]] {
             detail::contract_failure("index %zu of an array of %zu elements", index, size());

@@ -59,7 +59,7 @@ public:
         return total_.load(std::memory_order_acquire);
     }
 
-    /// Sets the total and returns the one before; whatever was added in between is in neither.
+    /// Sets the total and returns the one before, in one step: no add beside it is lost.
     std::int64_t exchange(std::int64_t total) noexcept {
         // C5 relaxed RMW, no pair: as add.
         return total_.exchange(total, std::memory_order_relaxed);

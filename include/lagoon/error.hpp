@@ -1,7 +1,7 @@
 // error.hpp: what goes wrong while something is set up, and how it is told.
 //
 //   Shape      `Error` derives from std::system_error, category "lagoon"
-//   Errors     every code has a test that provokes it
+//   Errors     every code that is thrown has a test that provokes it
 //
 // Set-up calls throw `Error`; its text names the object, what was expected, what was found and
 // what to do. Ordinary outcomes are return values; a broken contract prints and aborts.
@@ -39,7 +39,7 @@ enum class Errc {
     run_if_worker_missing,  ///< `main` does not begin with `run_if_worker`
     worker_never_attached,  ///< a worker ended before it reached the arena
     unknown_function,       ///< the worker's program does not have this function
-    task_failed,            ///< a function of a worker threw
+    task_failed,            ///< a function of a worker threw; not thrown yet
     system                  ///< anything else that the kernel refused; see `os_error()`
 };
 

@@ -1,7 +1,8 @@
 // lease.hpp: one resource of a pool, borrowed.
 //
 //   Shape      movable, in private memory; the resource stays in the arena
-//   Progress   giving back is wait-free unless somebody waits for the resource
+//   Progress   giving back is wait-free unless somebody waits for the resource; in a closed pool
+//              it runs destroy
 //   Errors     giving back twice, or using an empty lease, prints and aborts
 //   Death      the borrower's death returns the resource by the pool's policy, and the next lease
 //              of it says recovered(). A copy made by fork is foreign: its destructor does
@@ -106,7 +107,8 @@ public:
         release(detail::Asked::by_user);
         pool_ = nullptr;
     }
-    /// Destroys the resource instead of returning it; the slot becomes empty.
+    /// Destroys the resource instead of returning it; the slot becomes empty. Where another process
+    /// has given a destroy, and this one none, it is left to that one.
     void discard() {
         require();
         detail::pool_discard(*std::exchange(pool_, nullptr), taken(), epoch_);

@@ -35,7 +35,8 @@ public:
         : outcome_{outcome}, owner_died_{owner_died} {}
     constexpr operator bool() const noexcept { return outcome_ == Outcome::ok; }
     [[nodiscard]] constexpr Outcome status() const noexcept { return outcome_; }
-    /// True when an owner died inside and nobody has called mark_clean() since.
+    /// Of an attempt that holds the lock: an owner died inside, and nobody has called mark_clean()
+    /// since.
     [[nodiscard]] constexpr bool owner_died() const noexcept { return owner_died_; }
 
 private:
@@ -54,8 +55,9 @@ public:
     Locked lock(std::stop_token stop) {
         return lock_patiently({detail::for_ever, std::move(stop)});
     }
-    /// Never waits, makes no system call; would_block also to the thread that holds it, and while
-    /// its owner is dead and nobody has waited for it, attached or called reap() since.
+    /// Never waits, makes no system call, but for a thread's first, which takes a lane, and a
+    /// forked child's, which attaches; would_block also to the thread that holds it, and while its
+    /// owner is dead and nobody has waited for it, attached or called reap() since.
     Locked try_lock() noexcept;
     template <class Rep, class Period>
     Locked try_lock_for(std::chrono::duration<Rep, Period> duration, std::stop_token stop = {}) {
@@ -70,7 +72,7 @@ public:
     /// `strict_owner` it prints and aborts there.
     void unlock() noexcept;
 
-    /// True while an owner has died inside and nobody has called mark_clean() since.
+    /// True from the repair of an owner's death on, until somebody calls mark_clean().
     [[nodiscard]] bool owner_died() const noexcept;
     /// For the holder, once it has put right what the lock protects.
     void mark_clean() noexcept;

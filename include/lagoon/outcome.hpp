@@ -12,7 +12,7 @@ enum class Outcome : std::uint32_t {
     timed_out,         ///< the deadline passed
     closed,            ///< closed or shut down; a waiter is told at once
     cancelled,         ///< the caller's stop token said so
-    at_capacity,       ///< no place for one more
+    at_capacity,       ///< no place for one more; no call ends so yet
     too_many_waiters,  ///< the pool's `max_waiters` wait already
     not_attached,      ///< a forked child found no place among the arena's processes, or no file
     given_back,        ///< this lease was returned, moved from, discarded or never held

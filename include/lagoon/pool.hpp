@@ -4,9 +4,11 @@
 //              cache line unless dense, and 3.05 bits of hints; a cache line per lane
 //   Unit       slots; the capacity is fixed when the arena is created
 //   Progress   try_acquire and giving back are lock-free, noexcept, allocate nothing (but for a
-//              thread's first call, which takes a lane under a mutex), also in a signal handler
-//              that gives back what it has taken; giving back makes a system call only when
-//              somebody waits. The waiting forms sleep. Factories and hooks run outside of any lock
+//              thread's first call, which takes a lane under a mutex, and those beyond max_threads,
+//              which ask under it each time), also in a signal handler that gives back what it has
+//              taken; giving back makes a system call only when somebody waits, and in a closed
+//              pool runs destroy. The waiting forms sleep. Factories and hooks run outside of any
+//              lock
 //   Errors     the set-up errors of every member; invalid_argument for a capacity that cannot be.
 //              Ordinary ends are told by Lease::status(). A factory's exception reaches its caller
 //   Death      of a borrower: the resource comes back by OnDeath, recovered() says so; of a builder
@@ -15,8 +17,9 @@
 //   Fork       a child that is forked in a factory or hook has no part in its parent's call: an
 //              exception that leaves the factory there touches nothing, returning from it or from
 //              a hook prints and aborts; so does leaving a PoolHooks::factory in any way
-//   Order      last in, first out for the last 64 that one thread gave back; across threads the
-//              most recent is preferred, not promised. Waiters: see PoolOptions::wait_order
+//   Order      last in, first out for the last 64 that one thread gave back, where there is
+//              neither a PoolLife nor a queue; across threads a recent one is preferred, not
+//              promised. Waiters: see PoolOptions::wait_order
 //   Source     runtime/DESIGN.md; the hint trees are a bitmap hierarchy with lazily cleared bits
 #pragma once
 
@@ -56,9 +59,10 @@ public:
     Pool& operator=(const Pool&) = delete;
 
     /// An idle resource, or an empty lease at once. Makes no system call, but for the first call of
-    /// a thread, which takes a lane, and of a forked child, which attaches; and in a biased arena
-    /// where all that is idle is kept by other threads: a membarrier, or a short wait for one that
-    /// another thread runs.
+    /// a thread, which takes a lane, and of a forked child, which attaches; where it ends what is
+    /// past its lifetime, and somebody waits for the place; and in a biased arena where all that is
+    /// idle is kept by other threads: a membarrier, or a short wait for one that another thread
+    /// runs.
     [[nodiscard]] LAGOON_ALWAYS_INLINE Lease<T> try_acquire() noexcept {
         return Lease<T>{*this, detail::pool_try_fast(*this, &detail::pool_try_acquire)};
     }

@@ -6,7 +6,7 @@
 //   Progress   who may not make one yet waits for whatever comes first: a return, a place, its
 //              turn. Asked before a factory is called, and nowhere else
 //   Errors     invalid_argument, with the member's name and what it can be, when it is constructed
-//   Death      of who makes one: counted as a failure, and its turn is another's
+//   Death      of who makes one: a failure for `retry_after`, and its turn is another's
 //   Source     runtime/DESIGN.md, "Making resources"
 #pragma once
 
@@ -17,7 +17,7 @@
 namespace lagoon::inline v1 {
 
 /// For acquire_or_create and its forms. add() brings what is made already: it is not held back, and
-/// how it ends says nothing of the next factory.
+/// how it ends, but for a death, says nothing of the next factory.
 struct PoolCreation {
     /// So many factories are at work at one time; up to 12; 0: as many as there are places.
     Count at_once = 0;

@@ -1,7 +1,7 @@
 // pool_life.hpp: how long a pool's resources live, and when they are looked at before they are
 // lent.
 //
-//   Shape      an aggregate, last field of PoolOptions; the order of the fields is part of the API.
+//   Shape      an aggregate, field of PoolOptions; the order of the fields is part of the API.
 //              A pool with any of it has 32 bytes more per slot; one without has none of it
 //   Unit       nanoseconds of CLOCK_MONOTONIC, leases, failures; from when the slot was filled
 //   Progress   taking and giving back stay lock-free, on a longer path than that of other pools,
@@ -9,9 +9,9 @@
 //              is past its lifetime ends it, and makes a system call if somebody waits for a place
 //   Errors     invalid_argument, with the member's name and what it can be, when it is constructed
 //   Ending     destroy runs in the next call that may wait, add() or reap(), never in a try_ form
-//              or in giving back; where no process has a destroy, the slot is empty at once.
-//              Nothing happens by itself: there is no thread and no server. What a
-//              PoolHooks::factory has made in vain is destroyed by its thread
+//              nor, unless the pool is closed, in giving back; where no process has a destroy,
+//              the slot is empty at once. Nothing happens by itself: there is no thread and no
+//              server. What a PoolHooks::factory has made in vain is destroyed by its thread
 //   Death      of whoever notes a use or ends a resource: old or new. A note that is lost makes a
 //              life one lease longer or shorter. What a dead borrower had counts as idle from when
 //              it came back before that, unless a check or reset has passed since

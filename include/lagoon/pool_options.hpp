@@ -47,7 +47,7 @@ struct PoolOptions {
     OnDeath on_death = OnDeath::check_then_reuse;
     Count max_waiters = 0;               ///< more threads are turned away; 0: no limit
     bool dense = false;                  ///< 16 bytes per slot beside the value
-    std::uint32_t quarantine_after = 3;  ///< processes dead over one filling; 0: never
+    std::uint32_t quarantine_after = 3;  ///< processes dead over one filling, to 15; 0: never
     PoolLife life = {};                  ///< when resources are ended, and looked at
     PoolCreation creation = {};          ///< how many are made at one time, and when again
     WaitOrder wait_order = WaitOrder::any;
@@ -199,15 +199,16 @@ struct PoolHooks {
     /// is a place, and take what comes first, a return or that. It runs on a thread of its own, one
     /// for each resource, and goes on when who asked for it has left: what it makes is then idle,
     /// and the next one who waits here need not ask again. Not begun by then, it is not run, unless
-    /// it tries again after a failure. An exception reaches who waits for it and finds nothing
-    /// else. It owns what it uses; a child process that is to die with its parent
+    /// the pool has a PoolCreation::retry_after. An exception reaches who waits for it and finds
+    /// nothing else. It owns what it uses; a child process that is to die with its parent
     /// (PR_SET_PDEATHSIG) would die with the thread. Where no thread is to be had it runs in who
     /// waits, to its end.
     Factory<T> factory = {};
 };
 
-/// Counts since the arena was made, and fill levels now. Each is exact on its own; together they
-/// are of one moment only when nothing moves.
+/// Counts since the arena was made, and fill levels now. Each is exact on its own, but that
+/// `acquired` has what acquire_n took and gave back because it was too little; together they are of
+/// one moment only when nothing moves.
 struct PoolStats {
     std::uint64_t capacity = 0;
     std::uint64_t idle = 0;
@@ -221,12 +222,12 @@ struct PoolStats {
 
     std::uint64_t acquired = 0;
     std::uint64_t created = 0;    ///< fillings that were completed
-    std::uint64_t destroyed = 0;  ///< slots emptied, with or without a hook
+    std::uint64_t destroyed = 0;  ///< resources ended, with or without a hook
     std::uint64_t create_failed = 0;
     std::uint64_t recovered = 0;  ///< taken back from dead borrowers
     std::uint64_t quarantines = 0;
     std::uint64_t hooks_missing = 0;  ///< times a slot was left DIRTY for want of a hook
-    std::uint64_t waits = 0;          ///< acquisitions that slept at least once
+    std::uint64_t waits = 0;          ///< acquisitions that began to wait, asleep or not
     std::uint64_t timed_out = 0;
     std::uint64_t late_wakes = 0;  ///< found after a sleep that nobody ended or tried to end
     std::uint64_t damaged = 0;     ///< slots that something else changed under their owner
@@ -240,7 +241,8 @@ struct PoolStats {
 
     std::chrono::nanoseconds retry_in{0};  ///< until a creation is tried again, after failures
 
-    /// Acquisitions that found a resource instead of making one.
+    /// `acquired` less `created`: how often something was reused, where acquire_or_create alone
+    /// makes what there is; what add() or a PoolHooks::factory fills is taken off, too.
     [[nodiscard]] std::uint64_t reused() const noexcept {
         return acquired > created ? acquired - created : 0;
     }

@@ -8,8 +8,8 @@
 //              unknown_function, layout_mismatch and so on
 //   Death      of the worker: told by exit_status(). Of the parent: a stop is requested in the
 //              worker, and after the grace it ends itself with 65, busy or not. A copy made by
-//              fork is foreign: its destructor does nothing, everything else throws
-//              invalid_argument
+//              fork is foreign: its destructor does nothing, and all but joinable() and moving it
+//              throws invalid_argument
 //
 // The worker is the running program's file, started anew: no memory is copied, no descriptor above
 // 2 is inherited, signal mask and dispositions are the default ones. The function may be static, in

@@ -3,7 +3,8 @@
 //   Shape      one cache line, and 8 bytes of every lane's stripe line
 //   Unit       whatever the caller counts, modulo 2^64
 //   Progress   add is wait-free, a plain load and store, but for a thread's first, which takes a
-//              lane under the process's mutex; load reads one word per lane
+//              lane under the process's mutex, and those beyond max_threads, which find none and
+//              take it each time; load reads one word per lane
 //   Errors     none here; an add in a forked child that cannot attach prints and aborts
 //   Death      a process killed inside a call has counted or has not; its stripe stays and is
 //              carried on by the lane's next owner, so nothing is lost or folded twice
@@ -65,7 +66,7 @@ private:
         return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) +
                                          static_cast<std::uint64_t>(b));
     }
-    /// No lane of this thread's own is known yet, or there is none: the CAS path.
+    /// No lane of this thread's own is known yet, or there is none.
     LAGOON_COLD void add_slow(std::int64_t events) noexcept {
         const detail::LaneView& lane = detail::lane_of(this);
         if (!lane.shared) return add_known(lane, events);

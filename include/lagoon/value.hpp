@@ -1,10 +1,10 @@
 // value.hpp: one value of any arena-safe type, in shared memory.
 //
-//   Shape      up to 8 bytes: one atomic word in one cache line; wider: two copies and a
+//   Shape      1, 2, 4 or 8 bytes: one atomic word in one cache line; else two copies and a
 //              selector word whose claim names its writer
-//   Progress   up to 8 bytes every call is lock-free and makes no system call unless somebody
-//              waits; wider, readers never block and never write, a writer waits for the writer
-//              before it
+//   Progress   in one word every call is lock-free and makes no system call unless somebody
+//              waits; with two copies readers never block and never write, a writer waits for the
+//              writer before it
 //   Errors     none here; wait returns timed_out, cancelled, closed
 //   Death      a process killed inside a call has changed the value or has not, and never torn
 //              it; the claim of a dead writer is undone and the old value stands

@@ -7,7 +7,8 @@
 // against itself, shown beside every ratio. So this small harness stands in its place.
 //
 //   Unit       nanoseconds per operation and participant, wall time; ratios have no unit
-//   Errors     std::exception from anything inside; a run with a miss (a pool found empty) fails
+//   Errors     std::exception from anything inside; a miss (a pool found empty) fails the run where
+//              it is ours, and leaves a peer's case out
 #pragma once
 
 #include <cstdint>

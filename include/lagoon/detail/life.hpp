@@ -31,7 +31,7 @@ static_assert(sizeof(LifePolicy) == cache_line_bytes);
 
 /// Of one slot. Invariant: written only by whoever owns the slot (BUILDING, HELD, CHECKING), before
 /// the word that hands it on; so beside a FREE word that has not changed since, it is that word's.
-/// `since` is written behind a HELD word, and says which.
+/// `since` is written behind a HELD word, or before that of a maker, and says which.
 struct LifeRecord {
     Atomic<std::uint64_t> due_ns;       // the end of its lifetime; 0: never
     Atomic<std::uint64_t> returned_ns;  // when it became idle

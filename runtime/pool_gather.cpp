@@ -103,8 +103,8 @@ void give_back_unused(const Order& order, Taken taken) noexcept {
     pool_give_back(order.pool, taken, process_epoch());
 }
 
-/// Takes what is idle; too few are given back. `got` is how many there were. To be called behind
-/// the fence of who waits: in a queue nothing is taken where too few are seen.
+/// Takes what is idle; too few are given back. `got` is how many there were. In a queue nothing is
+/// taken where too few are seen, so before a sleep it has to be asked behind the fence.
 bool take_all(const Order& order, Effort effort, std::uint64_t* got) noexcept {
     *got = 0;
     if (is_queued(body_of(order.pool)) && !idle_is_left(order.pool, order.cache, order.wanted)) {
